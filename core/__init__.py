@@ -1,0 +1,1 @@
+"""What is true without ComfyUI: torch, numpy, Pillow, and (lazily) onnxruntime and insightface."""
