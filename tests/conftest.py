@@ -5,7 +5,11 @@ ComfyUI has a top-level module `nodes` too, so the checkout itself never goes on
 
 import importlib.util
 import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -21,3 +25,51 @@ def _load_pack() -> None:
 
 
 _load_pack()
+
+from consistent_face.tools import host  # noqa: E402
+from consistent_face.tools.server import ComfyServer, comfyui  # noqa: E402
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--long", action="store_true", help="also run the campaigns (kill matrices, soak, full-depth sweeps)"
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--long"):
+        for item in items:
+            if item.get_closest_marker("long"):
+                item.add_marker(pytest.mark.skip(reason="a campaign: runs with --long"))
+
+
+@pytest.fixture(scope="session")
+def small_models() -> None:
+    """The small offline models, made once a machine."""
+    from consistent_face.tools import offline
+
+    offline.make()
+
+
+def _comfyui(folder: Path, *arguments: str) -> AbstractContextManager[ComfyServer]:
+    """A ComfyUI of its own input, output, temp and user folders."""
+    directories = []
+    for name in ("input", "output", "temp", "user"):
+        (folder / name).mkdir(parents=True)
+        directories += [f"--{name}-directory", str(folder / name)]
+    return comfyui(folder / "comfyui.log", ["--disable-api-nodes", *directories, *arguments])
+
+
+@pytest.fixture(scope="session")
+def comfy(small_models: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComfyServer]:
+    """A running ComfyUI 0.30.0 with the pack and the small models."""
+    with _comfyui(tmp_path_factory.mktemp("comfyui")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def comfy_new_front(small_models: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComfyServer]:
+    """The same, with the newest front end that the templates are tested on."""
+    front = host.unpack_front_end()
+    with _comfyui(tmp_path_factory.mktemp("comfyui-new-front"), "--front-end-root", str(front)) as server:
+        yield server

@@ -1,0 +1,56 @@
+"""A line of code knows its room by what it imports (DESIGN: Rooms)."""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+COMFYUI = {"comfy", "comfy_api", "comfy_execution", "folder_paths", "node_helpers"}
+# What a room may import beside the standard library and its own pack.
+ALLOWED = {
+    "core": {"torch", "numpy", "PIL", "onnxruntime", "insightface", "cv2"},
+    "nodes": {"torch", "numpy", "PIL", *COMFYUI},
+    "api": {"aiohttp", "fastapi", "pydantic"},
+}
+# Pack rooms that a room may reach by relative imports; data flows one way.
+REACHES = {"core": {"core"}, "nodes": {"core", "nodes"}, "api": {"api"}}
+# The Comfy Registry refuses these in what it publishes.
+FORBIDDEN = {"subprocess", "importlib", "urllib", "http", "socket", "requests", "sqlite3", "ctypes"}
+FILES = [(room, path) for room in ALLOWED for path in sorted((ROOT / room).rglob("*.py"))]
+
+
+def imports(path: Path) -> Iterator[tuple[int, str]]:
+    """(level, name) of every import: level 0 is absolute."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from ((0, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.level, node.module
+        elif isinstance(node, ast.ImportFrom):
+            yield from ((node.level, alias.name) for alias in node.names)
+
+
+@pytest.mark.parametrize(("room", "path"), FILES, ids=[str(path.relative_to(ROOT)) for _, path in FILES])
+def test_room_imports_only_what_belongs_to_it(room: str, path: Path) -> None:
+    for level, name in imports(path):
+        top = name.split(".")[0]
+        if level == 0:
+            assert top in ALLOWED[room] or top in sys.stdlib_module_names, f"{path} imports {name}"
+            assert room == "api" or top not in FORBIDDEN, f"{path} imports {name}, which no published pack may"
+        else:
+            depth = len(path.relative_to(ROOT).parts) - level
+            reached = path.relative_to(ROOT).parts[0] if depth >= 1 else top
+            assert reached in REACHES[room], f"{path} reaches into {name}"
+
+
+@pytest.mark.parametrize("path", [ROOT / "__init__.py", *(path for room, path in FILES if room != "api")], ids=str)
+def test_published_code_reads_no_environment(path: Path) -> None:
+    names = {node.attr for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)}
+    assert not names & {"environ", "getenv", "system", "popen"}
+
+
+def test_importing_the_pack_imports_nothing_heavy() -> None:
+    assert {name for level, name in imports(ROOT / "__init__.py") if level == 0} == set()
