@@ -5,6 +5,8 @@ Needs nothing but Python 3.11 or newer. The first run makes .venv with torch, Co
 later runs start in seconds.
 """
 
+from __future__ import annotations  # so that an older Python reaches the sentence that tells it so
+
 import argparse
 import hashlib
 import os
@@ -24,7 +26,10 @@ LOG = ROOT / ".venv" / "setup.log"
 TORCH = ["torch==2.13.0"]
 TORCH_COMPANIONS = ["torchvision==0.28.0", "torchaudio==2.11.0"]
 INPUTS = ["dev.py", "pyproject.toml", "requirements.txt", "tools/host.py"]  # a change in these sets up again
-GROUPS = {"test": ["tools", "test"]}  # dependency groups of pyproject.toml; every other command needs `tools` alone
+GROUPS = {
+    "test": ["tools", "test"],
+    "bench": ["tools", "bench"],
+}  # dependency groups of pyproject.toml; every other command needs `tools` alone
 
 
 class SetupError(Exception):
@@ -136,7 +141,7 @@ def test(arguments: Sequence[str]) -> int:
 
 
 def main() -> int:
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 - the whole point of asking
         print(f"Python 3.11 or newer is needed, this is {sys.version.split()[0]}: start dev.py with a newer one.")
         return 1
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

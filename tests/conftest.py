@@ -31,9 +31,7 @@ from consistent_face.tools.server import ComfyServer, comfyui  # noqa: E402
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--long", action="store_true", help="also run the campaigns (kill matrices, soak, full-depth sweeps)"
-    )
+    parser.addoption("--long", action="store_true", help="also run the campaigns")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
