@@ -32,6 +32,7 @@ from consistent_face.tools.server import ComfyServer, comfyui  # noqa: E402
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="also run the campaigns")
+    parser.addoption("--update", action="store_true", help="write snapshots and golden pictures anew")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -49,6 +50,12 @@ def small_models() -> None:
     offline.make()
 
 
+@pytest.fixture(scope="session")
+def bad_adapter() -> str:
+    """An adapter file that is a text file, among the model files of the fixture `comfy`."""
+    return "not_an_adapter.bin"
+
+
 def _comfyui(folder: Path, *arguments: str) -> AbstractContextManager[ComfyServer]:
     """A ComfyUI of its own input, output, temp and user folders."""
     directories = []
@@ -59,9 +66,13 @@ def _comfyui(folder: Path, *arguments: str) -> AbstractContextManager[ComfyServe
 
 
 @pytest.fixture(scope="session")
-def comfy(small_models: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComfyServer]:
+def comfy(small_models: None, bad_adapter: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComfyServer]:
     """A running ComfyUI 0.30.0 with the pack and the small models."""
-    with _comfyui(tmp_path_factory.mktemp("comfyui")) as server:
+    folder = tmp_path_factory.mktemp("comfyui")
+    (folder / "ipadapter").mkdir()
+    (folder / "ipadapter" / bad_adapter).write_text("This is not an adapter.\n")
+    (folder / "more_models.yaml").write_text(f"tests:\n  base_path: {folder.as_posix()}\n  ipadapter: ipadapter\n")
+    with _comfyui(folder, "--extra-model-paths-config", str(folder / "more_models.yaml")) as server:
         yield server
 
 
