@@ -1,0 +1,55 @@
+"""The picture that shows what was found: boxes, numbers, scores, and which faces are used."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from .faces import Face, PhotoFaces
+
+MIN_SIDE = 512  # smaller pictures are enlarged: no label is readable on them
+CHOSEN = (46, 204, 113)
+OTHER = (235, 235, 235)
+INK = (20, 20, 20)
+
+
+def draw_overlay(images: Tensor, photos: Sequence[PhotoFaces]) -> Tensor:
+    """Draws each picture's faces on [B,H,W,3]; the result is larger where the pictures' longer side is below 512."""
+    if len(images) == 0:
+        return images
+    drawn = [_draw(image, photo) for image, photo in zip(images, photos, strict=True)]
+    return torch.stack([torch.from_numpy(np.array(picture).astype(np.float32) / 255) for picture in drawn])
+
+
+def _draw(image: Tensor, photo: PhotoFaces) -> Image.Image:
+    pixels = (image[..., :3].float().clamp(0, 1) * 255).round().byte().cpu().numpy()
+    picture = Image.fromarray(pixels)
+    scale = max(1, MIN_SIDE / max(picture.size))
+    picture = picture.resize((round(picture.width * scale), round(picture.height * scale)), Image.Resampling.BICUBIC)
+    unit = max(picture.size) / 512
+    draw = ImageDraw.Draw(picture)
+    order = sorted(range(len(photo.faces)), key=lambda position: position in photo.chosen)  # the chosen ones on top
+    for position in order:
+        box = [side * scale for side in photo.faces[position].box]
+        _mark(draw, box, _label(position, photo.faces[position]), unit, position in photo.chosen)
+    return picture
+
+
+def _label(position: int, face: Face) -> str:
+    return f"{position + 1}  {face.score:.2f}"
+
+
+def _mark(draw: ImageDraw.ImageDraw, box: Sequence[float], label: str, unit: float, chosen: bool) -> None:
+    left, top, right, bottom = box
+    colour = CHOSEN if chosen else OTHER
+    width = max(1, round(min(unit * (3 if chosen else 1.5), (right - left) / 16)))  # a small face stays visible
+    draw.rectangle((left, top, right, bottom), outline=INK, width=width + 2)
+    draw.rectangle((left + 1, top + 1, right - 1, bottom - 1), outline=colour, width=width)
+    font = ImageFont.load_default(size=max(10, min(unit * 16, (right - left) / 3)))
+    text = draw.textbbox((0, 0), label, font=font)
+    high, long = text[3] + 4, text[2] + 8
+    y = top - high if top >= high else top
+    draw.rectangle((left, y, left + long, y + high), fill=colour)
+    draw.text((left + 4, y + 1), label, fill=INK, font=font)

@@ -1,0 +1,170 @@
+"""Faces and identity: Load Face Analysis, Analyze Faces, Build Identity."""
+
+import os
+from pathlib import Path
+
+import folder_paths
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..core import catalog
+from ..core.errors import ModelMissingError
+from ..core.faces import Choice, Faces, Select, WithoutFace, choose_faces
+from ..core.identity import build_identity
+from ..core.insight import FaceAnalyzer
+from ..core.overlay import draw_overlay
+from ..core.pack import Provider
+from . import folders, types
+
+CATEGORY = "consistent face/faces"
+STANDARD_PACK = "buffalo_l"  # offered when missing too, so that the templates open
+
+
+def _packs() -> dict[str, Path]:
+    """The InsightFace packs by name: folders with ONNX files under `models` of each InsightFace folder."""
+    roots = [Path(folder, "models") for folder in folder_paths.get_folder_paths(folders.INSIGHTFACE)]
+    files = [file for root in reversed(roots) for file in root.glob("*/*.onnx")]
+    return {file.parent.name: file.parent for file in files}
+
+
+class LoadFaceAnalysis(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ConsistentFace_LoadFaceAnalysis",
+            display_name="Load Face Analysis (InsightFace)",
+            category=CATEGORY,
+            description="Loads the detector and the recogniser of an InsightFace pack from models/insightface/models. "
+            "FaceID adapters were trained with buffalo_l. Nothing is ever downloaded.",
+            search_aliases=["insightface", "buffalo_l", "face detector", "face recognition", "arcface"],
+            inputs=[
+                io.Combo.Input(
+                    "model",
+                    options=sorted({*_packs(), STANDARD_PACK}),
+                    default=STANDARD_PACK,
+                    tooltip="The pack's folder. Identities of different recognisers cannot be mixed.",
+                ),
+                io.Combo.Input(
+                    "provider",
+                    options=Provider,
+                    default=Provider.auto,
+                    tooltip="Where the models run: auto takes CUDA when onnxruntime has it.",
+                    advanced=True,
+                ),
+            ],
+            outputs=[types.FaceAnalysis.Output(display_name="face_analysis")],
+        )
+
+    @classmethod
+    def execute(cls, model: str, provider: str) -> io.NodeOutput:
+        folder = _packs().get(model)
+        if folder is None:
+            raise ModelMissingError(catalog.missing(model, os.path.join(folders.INSIGHTFACE, "models")))
+        return io.NodeOutput(FaceAnalyzer(folder, Provider(provider)))
+
+
+class AnalyzeFaces(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ConsistentFace_AnalyzeFaces",
+            display_name="Analyze Faces (InsightFace)",
+            category=CATEGORY,
+            description="Finds the faces of each picture, chooses whom to use, and draws what was found.",
+            search_aliases=["detect faces", "find faces", "face embedding", "face bounding box", "face index"],
+            inputs=[
+                types.FaceAnalysis.Input("face_analysis"),
+                io.Image.Input("image"),
+                io.Combo.Input(
+                    "select",
+                    options=Select,
+                    default=Select.largest,
+                    tooltip="Whom to use of each picture: the largest face, the first from the left, "
+                    "the numbers in index, or all.",
+                ),
+                io.String.Input(
+                    "index",
+                    default="1",
+                    tooltip="For select = index: the numbers drawn on the overlay, as in '1, 3'. "
+                    "Faces are numbered from the left.",
+                ),
+                io.Int.Input(
+                    "min_size",
+                    default=64,
+                    min=0,
+                    max=2048,
+                    tooltip="Shorter side of a face in pixels below which it is not used: "
+                    "small faces do not tell people apart.",
+                ),
+                io.Float.Input(
+                    "detection_threshold",
+                    default=0.5,
+                    min=0.05,
+                    max=0.95,
+                    step=0.05,
+                    tooltip="How sure the detector is; lower finds faces in poor pictures, and things that are none.",
+                    advanced=True,
+                ),
+                io.Combo.Input(
+                    "without_face",
+                    options=WithoutFace,
+                    default=WithoutFace.error,
+                    tooltip="A picture without a usable face: error stops and names it; skip leaves it out, "
+                    "but one must remain; bypass goes on even with none, and the model stays unchanged.",
+                ),
+            ],
+            outputs=[
+                types.Faces.Output(display_name="faces"),
+                io.Image.Output(display_name="overlay", tooltip="Small pictures are enlarged to keep it readable."),
+                io.Int.Output(display_name="count", tooltip="Faces found in all pictures, chosen or not."),
+                io.String.Output(display_name="report"),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        face_analysis: FaceAnalyzer,
+        image: Tensor,
+        select: str,
+        index: str,
+        min_size: int,
+        detection_threshold: float,
+        without_face: str,
+    ) -> io.NodeOutput:
+        found = face_analysis.analyze(image, detection_threshold)
+        marked, report = choose_faces(found, Choice(Select(select), index, min_size), WithoutFace(without_face))
+        faces = Faces(tuple(photo for photo in marked if photo.chosen), face_analysis.recogniser)
+        count = sum(len(photo.faces) for photo in marked)
+        return io.NodeOutput(faces, draw_overlay(image, marked), count, report)
+
+
+class BuildIdentity(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ConsistentFace_BuildIdentity",
+            display_name="Build Identity",
+            category=CATEGORY,
+            description="Makes one person's identity from the chosen faces of one or more photos; "
+            "larger, sharper and more frontal faces count more.",
+            search_aliases=["identity", "face embedding", "average faces", "merge faces", "faceid"],
+            inputs=[
+                io.Autogrow.Input(
+                    "faces",
+                    template=io.Autogrow.TemplatePrefix(types.Faces.Input("faces"), prefix="faces", min=1, max=16),
+                    tooltip="One Analyze Faces for each photo of the person; a batch of photos also counts as one.",
+                ),
+            ],
+            outputs=[
+                types.Identity.Output(display_name="identity"),
+                io.String.Output(display_name="report"),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, faces: io.Autogrow.Type) -> io.NodeOutput:
+        return io.NodeOutput(*build_identity(list(faces.values())))
+
+
+NODES = [LoadFaceAnalysis, AnalyzeFaces, BuildIdentity]

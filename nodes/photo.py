@@ -1,0 +1,98 @@
+"""Pictures in: Load Photo and Fit Photo."""
+
+import hashlib
+
+import folder_paths
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..core.errors import PhotoError
+from ..core.image import fit, load_photo, no_photo, path_within
+
+CATEGORY = "consistent face/photo"
+NONE = "none"
+
+
+def _photos() -> list[str]:
+    names, _ = folder_paths.recursive_search(folder_paths.get_input_directory(), ["clipspace"])
+    return sorted(folder_paths.filter_files_content_types(names, ["image"]))
+
+
+def _path(image: str) -> str:
+    name = image.removesuffix("[input]").rstrip()  # how ComfyUI's mask editor writes a file of the input folder
+    return path_within(folder_paths.get_input_directory(), name)
+
+
+class LoadPhoto(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ConsistentFace_LoadPhoto",
+            display_name="Load Photo",
+            category=CATEGORY,
+            description="Loads a picture of ComfyUI's input folder the right way up, whatever its EXIF orientation; "
+            "'none' gives no picture, and everything after it that needs one is left out.",
+            search_aliases=["load image", "open photo", "reference photo", "upload photo", "exif"],
+            inputs=[
+                io.Combo.Input(
+                    "image",
+                    options=[*_photos(), NONE],
+                    upload=io.UploadType.image,
+                    image_folder=io.FolderType.input,
+                    tooltip="JPEG, PNG, WebP, BMP, TIFF or GIF up to 20 MB and 40 million pixels; "
+                    "of several frames the first. 'none' goes on without a picture.",
+                ),
+            ],
+            outputs=[
+                io.Image.Output(display_name="image"),
+                io.Mask.Output(display_name="mask", tooltip="1 where the picture is transparent."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, image: str) -> io.NodeOutput:
+        return io.NodeOutput(*(no_photo() if image == NONE else load_photo(_path(image), image)))
+
+    @classmethod
+    def fingerprint_inputs(cls, image: str) -> str:
+        if image == NONE:
+            return NONE
+        with open(_path(image), "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    @classmethod
+    def validate_inputs(cls, image: str) -> bool | str:
+        try:
+            return image == NONE or bool(_path(image))
+        except PhotoError as error:
+            return str(error)
+
+
+class FitPhoto(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ConsistentFace_FitPhoto",
+            display_name="Fit Photo",
+            category=CATEGORY,
+            description="Reduces pictures into a size and keeps their aspect; smaller pictures stay as they are.",
+            search_aliases=["resize image", "downscale", "limit size", "shrink"],
+            inputs=[
+                io.Image.Input("image"),
+                io.Int.Input("max_width", default=1536, min=16, max=16384, tooltip="Width that is never exceeded."),
+                io.Int.Input("max_height", default=1536, min=16, max=16384, tooltip="Height that is never exceeded."),
+            ],
+            outputs=[
+                io.Image.Output(display_name="image"),
+                io.Int.Output(display_name="width"),
+                io.Int.Output(display_name="height"),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, image: Tensor, max_width: int, max_height: int) -> io.NodeOutput:
+        fitted = fit(image, max_width, max_height)
+        return io.NodeOutput(fitted, fitted.shape[2], fitted.shape[1])
+
+
+NODES = [LoadPhoto, FitPhoto]
