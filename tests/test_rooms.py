@@ -12,7 +12,7 @@ COMFYUI = {"comfy", "comfy_api", "comfy_execution", "folder_paths", "node_helper
 # What a room may import beside the standard library and its own pack.
 ALLOWED = {
     "core": {"torch", "numpy", "PIL", "onnxruntime", "insightface", "cv2"},
-    "nodes": {"torch", "numpy", "PIL", *COMFYUI},
+    "nodes": {"torch", "numpy", "PIL", "safetensors", *COMFYUI},
     "api": {"aiohttp", "fastapi", "pydantic"},
 }
 # Pack rooms that a room may reach by relative imports; data flows one way.

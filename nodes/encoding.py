@@ -1,0 +1,88 @@
+"""Adapter files read, and identities encoded, through ComfyUI's loaders and memory manager."""
+
+import hashlib
+import pickle
+
+import comfy.model_management
+import comfy.model_patcher
+import comfy.ops
+import comfy.utils
+import folder_paths
+import torch
+from comfy.clip_vision import ClipVisionModel
+from safetensors import SafetensorError
+from torch import Tensor
+
+from ..core.catalog import missing
+from ..core.errors import ModelMissingError, WrongModelError
+from ..core.faceid import Adapter, EncodedIdentity, check_identity, check_sight, encode, project, read_adapter
+from ..core.identity import Identity
+from ..core.projection import build_projection
+from .folders import ADAPTERS
+
+# What torch and safetensors raise for files that are not theirs, or cut short.
+UNREADABLE = (
+    AttributeError,
+    EOFError,
+    KeyError,
+    pickle.UnpicklingError,
+    RuntimeError,
+    SafetensorError,
+    TypeError,
+    ValueError,
+)
+
+
+def load_adapter(name: str, setting: str) -> Adapter:
+    """Reads a file of the adapters' folder; pickles only as tensors."""
+    path = folder_paths.get_full_path(ADAPTERS, name)
+    if path is None:
+        raise ModelMissingError(missing(name, ADAPTERS))
+    try:
+        tensors = comfy.utils.load_torch_file(path, safe_load=True)
+    except UNREADABLE as error:
+        raise WrongModelError(
+            f'"{name}" is not a file of tensors (.bin or .safetensors), or it is cut short: download it again.'
+        ) from error
+    return read_adapter(name, tensors, lambda: _sha256(path), setting)
+
+
+def _sha256(path: str) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def encode_identity(adapter: Adapter, identity: Identity, clip_vision: ClipVisionModel | None) -> EncodedIdentity:
+    """An identity's keys and values; the adapter's network is on the device only meanwhile."""
+    if identity.is_empty:
+        return EncodedIdentity()
+    check_identity(adapter, identity, sees=clip_vision is not None)
+    sight = blank = None
+    if clip_vision is not None and adapter.sight is not None:
+        sight, blank = _look(clip_vision, identity.crops)
+        check_sight(adapter, sight.shape[-1])
+    return encode(adapter, *_project(adapter, identity, sight, blank))
+
+
+def _look(clip_vision: ClipVisionModel, crops: Tensor) -> tuple[Tensor, Tensor]:
+    """CLIP's penultimate hidden states of crops [N, L, width], and of zeros after its normalisation [1, L, width]."""
+    sight = clip_vision.encode_image(crops)["penultimate_hidden_states"]
+    # No picture becomes exactly zero by encode_image, which rounds to 8 bits; so its model, which it just loaded.
+    size = clip_vision.image_size
+    zeros = torch.zeros(1, 3, size, size, device=clip_vision.load_device)
+    blank = clip_vision.model(pixel_values=zeros, intermediate_output=-2)[1]
+    return sight.float(), blank.to(sight.device).float()
+
+
+def _project(
+    adapter: Adapter, identity: Identity, sight: Tensor | None, blank: Tensor | None
+) -> tuple[Tensor, Tensor | None]:
+    device, home = comfy.model_management.get_torch_device(), comfy.model_management.unet_offload_device()
+    network = build_projection(adapter.projection, comfy.ops.manual_cast)
+    patcher = comfy.model_patcher.CoreModelPatcher(network, load_device=device, offload_device=home)
+    comfy.model_management.load_models_gpu([patcher])
+    inputs = (identity.unit, identity.weights, sight, blank)
+    unit, shares, sight, blank = (None if x is None else x.to(device) for x in inputs)
+    outputs = project(network, unit, shares, sight, blank)
+    tokens, structure = (None if x is None else x.to(comfy.model_management.intermediate_device()) for x in outputs)
+    return tokens, structure

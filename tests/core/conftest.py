@@ -1,0 +1,33 @@
+"""The small InsightFace pack, and the photos."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from torch import Tensor
+
+from consistent_face.core.image import load_photo
+from consistent_face.core.insight import FaceAnalyzer
+
+ROOT = Path(__file__).resolve().parents[2]
+PHOTOS = ROOT / "tests" / "photos"
+
+
+@pytest.fixture(scope="session")
+def face_pack() -> Path:
+    return ROOT / ".host" / "base" / "models" / "insightface" / "models" / "vectron"
+
+
+@pytest.fixture(scope="session")
+def analyzer(face_pack: Path) -> FaceAnalyzer:
+    return FaceAnalyzer(face_pack)
+
+
+@pytest.fixture(scope="session")
+def photo() -> Callable[[str], Tensor]:
+    """Loads one of `tests/photos` by its stem: [1,H,W,3]."""
+
+    def load(stem: str) -> Tensor:
+        return load_photo(str(PHOTOS / f"{stem}.jpg"), f"{stem}.jpg")[0]
+
+    return load

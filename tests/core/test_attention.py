@@ -1,0 +1,224 @@
+"""An identity in one layer, against attention written out; rows, masks, ranges, and what stood there before."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from consistent_face.core.attention import POSITIVE, IdentityAttention, Scope, conditional
+from consistent_face.core.faceid import LayerTokens
+
+HEADS, WIDTH, TEXT = 2, 8, 5
+HEIGHT, LENGTH = 4, 6
+CLOSE = {"atol": 1e-6, "rtol": 1e-6}
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor, heads: int, **options: Any) -> Tensor:
+    """softmax(q k^T / sqrt(d)) v, head by head and row by row."""
+    assert options.keys() == {"attn_precision", "transformer_options"}
+    assert len(q) == len(k) == len(v)
+    out, size = torch.zeros_like(q), q.shape[-1] // heads
+    for row in range(len(q)):
+        for head in range(heads):
+            part = slice(head * size, (head + 1) * size)
+            scores = q[row, :, part] @ k[row, :, part].T / size**0.5
+            out[row, :, part] = scores.softmax(-1) @ v[row, :, part]
+    return out
+
+
+def some(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def qkv(batch: int) -> tuple[Tensor, Tensor, Tensor]:
+    return (
+        some(batch, HEIGHT * LENGTH, WIDTH, seed=1),
+        some(batch, TEXT, WIDTH, seed=2),
+        some(batch, TEXT, WIDTH, seed=3),
+    )
+
+
+def tokens() -> LayerTokens:
+    return LayerTokens(some(2, 4, WIDTH, seed=4), some(2, 4, WIDTH, seed=5))
+
+
+def options(cond_or_uncond: tuple[int, ...] = (0,), sigma: float = 5.0, **more: Any) -> dict[str, Any]:
+    return {
+        "n_heads": HEADS,
+        "attn_precision": None,
+        "cond_or_uncond": list(cond_or_uncond),
+        "sigmas": torch.tensor([sigma]),
+        "activations_shape": [1, WIDTH, HEIGHT, LENGTH],
+        **more,
+    }
+
+
+def patch(scope: Scope | None = None, previous: Any = None) -> IdentityAttention:
+    return IdentityAttention(tokens(), scope or Scope(), attention, previous)
+
+
+def face(q: Tensor, row: int) -> Tensor:
+    """What the identity's row of tokens adds to a picture [1, tokens, channels]."""
+    own = tokens()
+    return attention(q, own.keys[[row]], own.values[[row]], HEADS, attn_precision=None, transformer_options=None)
+
+
+def own(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    return attention(q, k, v, HEADS, attn_precision=None, transformer_options=None)
+
+
+def expected(q: Tensor, k: Tensor, v: Tensor, rows: list[int]) -> Tensor:
+    return own(q, k, v) + torch.cat([face(q[[i]], row) for i, row in enumerate(rows)])
+
+
+@pytest.mark.parametrize(
+    ("cond_or_uncond", "batch", "rows"),
+    [
+        ((0,), 1, [0]),
+        ((1,), 1, [1]),
+        ((1, 0), 2, [1, 0]),
+        ((0, 1), 6, [0, 0, 0, 1, 1, 1]),
+        ((0, 0, 1), 3, [0, 0, 1]),
+        ((0,), 3, [0, 0, 0]),
+    ],
+    ids=["cond alone", "uncond alone", "both", "batch of three", "two regions", "skipped uncond"],
+)
+def test_the_identity_adds_its_attention_row_by_row(
+    cond_or_uncond: tuple[int, ...], batch: int, rows: list[int]
+) -> None:
+    q, k, v = qkv(batch)
+    torch.testing.assert_close(patch()(q, k, v, options(cond_or_uncond)), expected(q, k, v, rows), **CLOSE)
+
+
+@pytest.mark.parametrize(
+    ("uuids", "positive", "follows"),
+    [
+        (["n", "m", "p"], {"p"}, (False, False, True)),  # DualCFG
+        (["e", "n", "p"], {"p"}, (False, False, True)),  # PerpNeg, in the order in which they are batched
+        (["m"], {"p"}, (False,)),  # a batch split for memory
+        (["p1", "n", "p2"], {"p1", "p2"}, (True, False, True)),
+    ],
+)
+def test_ids_decide_which_rows_follow_the_positive_prompt(
+    uuids: list[str], positive: set[str], follows: tuple[bool, ...]
+) -> None:
+    numbers = tuple(range(len(uuids)))
+    assert conditional(options(numbers, uuids=uuids, **{POSITIVE: frozenset(positive)})) == follows
+
+
+def test_without_ids_the_first_cond_is_positive() -> None:
+    assert conditional(options((1, 0, 2))) == (False, True, False)
+    assert conditional({}) == (True,)
+
+
+@pytest.mark.parametrize(("sigma", "acts"), [(9.0, False), (8.0, True), (5.0, True), (2.0, True), (1.9, False)])
+def test_outside_its_range_of_sigmas_it_adds_nothing(sigma: float, acts: bool) -> None:
+    q, k, v = qkv(1)
+    found = patch(Scope(sigmas=(8.0, 2.0)))(q, k, v, options(sigma=sigma))
+    assert torch.equal(found, expected(q, k, v, [0]) if acts else own(q, k, v))
+
+
+def test_the_range_follows_the_steps_and_reads_nothing_back() -> None:
+    q, k, v = qkv(1)
+    gated = patch(Scope(sigmas=(8.0, 2.0)))
+    for sigma, acts in ((9.0, False), (5.0, True), (1.0, False)):
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+            found = gated(q, k, v, options(sigma=sigma))
+        assert torch.equal(found, expected(q, k, v, [0]) if acts else own(q, k, v))
+        assert "aten::_local_scalar_dense" not in {event.key for event in profile.key_averages()}
+
+
+def test_a_mask_limits_the_place_at_the_layers_resolution() -> None:
+    q, k, v = qkv(2)
+    mask = torch.zeros(1, 8 * HEIGHT, 8 * LENGTH)
+    mask[:, : 8 * 2, : 8 * 3] = 1
+    mask[:, 8 * 2 : 8 * 3, :4] = 1  # half a cell
+    cells = torch.zeros(HEIGHT, LENGTH)
+    cells[:2, :3] = 1
+    cells[2, 0] = 0.5
+    found = patch(Scope(mask))(q, k, v, options((1, 0)))
+    faces = torch.cat([face(q[[0]], 1), face(q[[1]], 0)])
+    torch.testing.assert_close(found, own(q, k, v) + faces * cells.view(1, -1, 1), **CLOSE)
+
+
+def test_each_picture_of_a_batch_has_its_mask() -> None:
+    q, k, v = qkv(4)
+    masks = torch.stack([torch.zeros(HEIGHT, LENGTH), torch.ones(HEIGHT, LENGTH)])
+    found = patch(Scope(masks))(q, k, v, options((0, 1)))
+    torch.testing.assert_close(found[[0, 2]], own(q, k, v)[[0, 2]], **CLOSE)
+    torch.testing.assert_close(found[[1, 3]], expected(q, k, v, [0, 0, 1, 1])[[1, 3]], **CLOSE)
+
+
+def test_a_mask_without_batch_dimension_will_do() -> None:
+    q, k, v = qkv(1)
+    assert torch.equal(patch(Scope(torch.zeros(HEIGHT, LENGTH)))(q, k, v, options()), own(q, k, v))
+
+
+def test_zero_values_leave_the_layer_exactly_as_it_was() -> None:
+    q, k, v = qkv(2)
+    silent = IdentityAttention(LayerTokens(tokens().keys, 0 * tokens().values), Scope(), attention, None)
+    assert torch.equal(silent(q, k, v, options((0, 1))), own(q, k, v))
+
+
+class Foreign:
+    """Another pack's replacement, with the methods that ComfyUI calls."""
+
+    def __init__(self, place: object = None) -> None:
+        self.place, self.cleaned = place, 0
+
+    def __call__(self, q: Tensor, k: Tensor, v: Tensor, options: Any) -> Tensor:
+        return 3 * q + options["n_heads"]
+
+    def to(self, place: object) -> "Foreign":
+        return Foreign(place)
+
+    def models(self) -> list[str]:
+        return ["its model"]
+
+    def cleanup(self) -> None:
+        self.cleaned += 1
+
+
+def test_a_replacement_that_stood_there_still_makes_the_layers_result() -> None:
+    q, k, v = qkv(1)
+    found = patch(previous=Foreign())(q, k, v, options())
+    torch.testing.assert_close(found, 3 * q + HEADS + face(q, 0), **CLOSE)
+
+
+def test_two_identities_add_up() -> None:
+    q, k, v = qkv(1)
+    found = patch(previous=patch())(q, k, v, options())
+    torch.testing.assert_close(found, own(q, k, v) + 2 * face(q, 0), **CLOSE)
+
+
+def test_what_comfyui_tells_a_replacement_reaches_the_one_below() -> None:
+    foreign = Foreign("cpu")
+    first = patch(previous=foreign)
+    moved = first.to(torch.device("meta"))
+    assert moved is not first and foreign.place == "cpu"
+    assert moved.previous.place == torch.device("meta")
+    assert first.models() == ["its model"] and patch().models() == []
+    first.cleanup()
+    assert foreign.cleaned == 1
+    assert patch().to(torch.float16).tokens.keys.dtype == torch.float32, "the pictures' dtype counts, not the model's"
+    plain = patch()
+    assert plain.to(torch.float16) is plain
+
+
+def test_it_follows_the_pictures_dtype_and_forgets_after_sampling() -> None:
+    q, k, v = (x.bfloat16() for x in qkv(2))
+    layer = patch(Scope(torch.ones(1, 2, 2), (8.0, 2.0)))
+    assert layer(q, k, v, options((0, 1))).dtype == torch.bfloat16
+    assert layer(*qkv(2), options((0, 1))).dtype == torch.float32
+    before = layer(*qkv(2), options((0, 1)))
+    layer.cleanup()
+    assert not layer._rows and not layer.scope._areas and layer.scope._gate == (None, None)
+    assert torch.equal(layer(*qkv(2), options((0, 1))), before)
+
+
+def test_tokens_are_never_changed() -> None:
+    layer = patch(Scope(torch.full((1, 2, 2), 0.5)))
+    for batch in (1, 2, 4):
+        layer(*qkv(batch), options((0, 1)[:batch]))
+    assert torch.equal(layer.tokens.keys, tokens().keys) and torch.equal(layer.tokens.values, tokens().values)
