@@ -4,6 +4,7 @@ import re
 from urllib.parse import urlsplit
 
 import pytest
+
 from consistent_face.core import catalog
 from consistent_face.core.catalog import FILES
 

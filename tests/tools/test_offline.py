@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from consistent_face.tools import offline, shapes, weights
 from safetensors.torch import load_file
+
+from consistent_face.tools import offline, shapes, weights
 
 
 def count(layout: shapes.Shapes) -> int:
