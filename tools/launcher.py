@@ -5,6 +5,7 @@ torchvision only, and beside a CPU build of torch its compiled operators cannot 
 picture transforms and never calls those operators, so declaring them is enough.
 """
 
+import importlib.metadata
 import importlib.util
 import runpy
 import sys
@@ -20,11 +21,12 @@ _declared = []  # torch.library forgets its definitions when the object goes
 
 def declare_missing_operators() -> None:
     """Declares torchvision's operators where its compiled library does not load; elsewhere does nothing."""
+    spec = importlib.util.find_spec("torchvision")
+    # ComfyUI sets torch up before it imports it; only a build that needs our help is imported here, earlier.
+    if _declared or spec is None or spec.origin is None or "+cpu" not in importlib.metadata.version("torch"):
+        return
     import torch
 
-    spec = importlib.util.find_spec("torchvision")
-    if _declared or spec is None or spec.origin is None:
-        return
     compiled = [*Path(spec.origin).parent.glob("_C.*so"), *Path(spec.origin).parent.glob("_C.*pyd")]
     try:
         for library in compiled:

@@ -42,11 +42,11 @@ def device_arguments() -> list[str]:
     return [] if torch.cuda.is_available() or torch.backends.mps.is_available() else ["--cpu"]
 
 
-def command(port: int, arguments: Sequence[str]) -> list[str]:
-    paths = ["--base-directory", str(BASE), "--extra-model-paths-config", str(HOST / "model_paths.yaml")]
-    database = ["--database-url", f"sqlite:///{(BASE / 'comfyui.db').as_posix()}"]
+def command(port: int, database: Path, arguments: Sequence[str]) -> list[str]:
+    paths = ["--database-url", f"sqlite:///{database.as_posix()}", "--base-directory", str(BASE)]
+    paths += ["--extra-model-paths-config", str(HOST / "model_paths.yaml")]
     launcher = [sys.executable, str(ROOT / "tools" / "launcher.py"), str(COMFYUI)]
-    return [*launcher, "--port", str(port), "--disable-auto-launch", *paths, *database, *device_arguments(), *arguments]
+    return [*launcher, "--port", str(port), "--disable-auto-launch", *paths, *device_arguments(), *arguments]
 
 
 def wait_until_up(server: ComfyServer) -> None:
@@ -73,7 +73,9 @@ def comfyui(log: Path, arguments: Sequence[str] = (), port: int | None = None) -
     port = port or free_port()
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
-        process = subprocess.Popen(command(port, arguments), cwd=HOST, stdout=output, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            command(port, log.with_suffix(".db"), arguments), cwd=HOST, stdout=output, stderr=subprocess.STDOUT
+        )
     try:
         server = ComfyServer(f"http://127.0.0.1:{port}", log, process)
         wait_until_up(server)
