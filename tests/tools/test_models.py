@@ -51,7 +51,7 @@ def server() -> Iterator[Server]:
     asked: list[str] = []
     behaviour = {"ranges": True}
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), make_handler(asked, behaviour)) as running:
-        threading.Thread(target=running.serve_forever, daemon=True).start()
+        threading.Thread(target=running.serve_forever, args=[0.01], daemon=True).start()
         yield Server(f"http://127.0.0.1:{running.server_port}/model.bin", asked, behaviour)
         running.shutdown()
 
