@@ -1,0 +1,77 @@
+"""What ComfyUI's answers say: the state of a job, why a graph was refused, how far a run is."""
+
+import json
+from dataclasses import dataclass
+
+from .graph import Graph
+from .order import Failure, Job, Picture
+
+LONGEST_REASON = 500  # characters; a reason may quote every choice of a list
+
+
+@dataclass(frozen=True)
+class Event:
+    """Progress of one node; `node` is None when the run has ended and its job can be read."""
+
+    job_id: str
+    node: str | None
+    value: float
+    maximum: float
+
+
+def event(message: str) -> Event | None:
+    """A websocket message; None when it tells nothing of a run's progress."""
+    content = json.loads(message)
+    data = content.get("data") or {}
+    if content.get("type") == "progress":
+        return Event(data["prompt_id"], data["node"], data["value"], data["max"])
+    if content.get("type") == "executing":
+        return Event(data.get("prompt_id", ""), data["node"], 0, 1)
+    return None
+
+
+def job(answer: bytes) -> Job:
+    """The answer of /api/jobs/{id}."""
+    content = json.loads(answer)
+    start, end = content.get("execution_start_time"), content.get("execution_end_time")
+    return Job(
+        id=content["id"],
+        state=content["status"],
+        outputs=_pictures(content),
+        failure=_failure(content.get("execution_error")) if content["status"] == "failed" else None,
+        seconds=(end - start) / 1000 if start and end else None,
+    )
+
+
+def reasons(answer: bytes, graph: Graph) -> str:
+    """Why /prompt refused the graph, in ComfyUI's words, by node title; empty when it did not."""
+    content = json.loads(answer)
+    found = [
+        f"{_title(graph, node)}: {error['message']}: {error['details']}"
+        for node, faults in (content.get("node_errors") or {}).items()
+        for error in faults["errors"]
+    ]
+    if not found and content.get("error"):
+        found = [f"{content['error']['message']}: {content['error']['details']}"]
+    return "; ".join(reason.strip(": .\n") for reason in found)[:LONGEST_REASON]
+
+
+def _pictures(content: dict) -> dict[str, tuple[Picture, ...]]:
+    graph = content.get("workflow", {}).get("prompt", {})
+    return {
+        _title(graph, node): tuple(
+            Picture(image["filename"], image["subfolder"], image["type"]) for image in shown["images"]
+        )
+        for node, shown in content.get("outputs", {}).items()
+        if "images" in shown
+    }
+
+
+def _failure(error: dict | None) -> Failure:
+    if error is None:
+        return Failure("Exception", "ComfyUI gave no reason.")
+    return Failure(error["exception_type"].rpartition(".")[2], error["exception_message"].strip())
+
+
+def _title(graph: Graph, node: str) -> str:
+    return graph.get(node, {}).get("_meta", {}).get("title", node)
