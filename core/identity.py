@@ -37,9 +37,9 @@ class Identity:
 
 
 class Quality(NamedTuple):
-    """How much a face tells of a person, each 0..1; what half of the full value needs is a matter of measurement."""
+    """How much a face tells of a person; each is between 0 and 1."""
 
-    size: float
+    size: float  # 1/2 at 112 pixels, the recogniser's input
     score: float
     sharpness: float
     frontal: float
@@ -60,7 +60,7 @@ def build_identity(groups: Sequence[Faces]) -> tuple[Identity, str]:
     _check_recogniser(groups)
     faces = [face for group in groups for face in group.chosen]
     qualities = [quality(face) for face in faces]
-    products = torch.tensor([each.product for each in qualities])
+    products = torch.tensor([each.product for each in qualities]).clamp(min=1e-4)  # a flat grey face has none
     weights = products / products.sum()
     identity = Identity(
         torch.stack([face.embedding for face in faces]),
@@ -90,6 +90,7 @@ def _check_recogniser(groups: Sequence[Faces]) -> None:
 
 
 def _sharpness(crop: Tensor) -> float:
+    """Variance of the Laplacian, which is about 30 in the crops of slightly soft photos: they get 1/2."""
     laplacian = torch.tensor([[[[0.0, 1, 0], [1, -4, 1], [0, 1, 0]]]])
     edges = conv2d(crop.mean(-1)[None, None] * 255, laplacian)
     return float(edges.var() / (edges.var() + 30))

@@ -1,6 +1,5 @@
 """Faces and identity: Load Face Analysis, Analyze Faces, Build Identity."""
 
-import os
 from pathlib import Path
 
 import folder_paths
@@ -17,6 +16,7 @@ from ..core.pack import Provider
 from . import folders, types
 
 CATEGORY = "consistent face/faces"
+PACKS = f"{folders.INSIGHTFACE}/models"
 STANDARD_PACK = "buffalo_l"  # offered when missing too, so that the templates open
 
 
@@ -59,8 +59,12 @@ class LoadFaceAnalysis(io.ComfyNode):
     def execute(cls, model: str, provider: str) -> io.NodeOutput:
         folder = _packs().get(model)
         if folder is None:
-            raise ModelMissingError(catalog.missing(model, os.path.join(folders.INSIGHTFACE, "models")))
+            raise ModelMissingError(catalog.missing(model, PACKS))
         return io.NodeOutput(FaceAnalyzer(folder, Provider(provider)))
+
+    @classmethod
+    def validate_inputs(cls, model: str | None) -> bool | str:
+        return True if model is None or model in _packs() else catalog.missing(model, PACKS)
 
 
 class AnalyzeFaces(io.ComfyNode):

@@ -61,9 +61,9 @@ class LoadPhoto(io.ComfyNode):
             return hashlib.file_digest(file, "sha256").hexdigest()
 
     @classmethod
-    def validate_inputs(cls, image: str) -> bool | str:
+    def validate_inputs(cls, image: str | None) -> bool | str:
         try:
-            return image == NONE or bool(_path(image))
+            return image in (None, NONE) or bool(_path(image))
         except PhotoError as error:
             return str(error)
 

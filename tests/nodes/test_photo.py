@@ -1,0 +1,80 @@
+"""Load Photo and Fit Photo as ComfyUI calls them."""
+
+import shutil
+from pathlib import Path
+
+import folder_paths
+import pytest
+import torch
+
+from consistent_face.core.errors import PhotoError
+from consistent_face.nodes.photo import NODES, FitPhoto, LoadPhoto
+
+PHOTOS = Path(__file__).resolve().parents[1] / "photos"
+
+
+@pytest.fixture(autouse=True)
+def input_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "input"
+    (folder / "anna").mkdir(parents=True)
+    (folder / "clipspace").mkdir()
+    shutil.copy(PHOTOS / "astronaut.jpg", folder)
+    shutil.copy(PHOTOS / "exif_orientation_6.jpg", folder / "anna" / "front.jpg")
+    shutil.copy(PHOTOS / "cat.jpg", folder / "clipspace")
+    (folder / "notes.txt").write_text("no picture")
+    monkeypatch.setattr(folder_paths, "get_input_directory", lambda: str(folder))
+    return folder
+
+
+@pytest.mark.parametrize("node", NODES)
+def test_schemas_are_whole(node: type) -> None:
+    schema = node.GET_SCHEMA()
+    assert schema.node_id == f"ConsistentFace_{node.__name__}"
+    assert schema.description and schema.search_aliases and schema.category == "consistent face/photo"
+    assert (Path(__file__).resolve().parents[2] / "web" / "docs" / f"{schema.node_id}.md").exists()
+
+
+def test_pictures_are_offered_and_none_is_last() -> None:
+    (image,) = LoadPhoto.define_schema().inputs
+    assert image.as_dict()["options"] == ["anna/front.jpg", "astronaut.jpg", "none"]
+    assert image.as_dict()["image_upload"] is True and image.as_dict()["image_folder"] == "input"
+
+
+def test_a_photo() -> None:
+    image, mask = LoadPhoto.execute("astronaut.jpg").args
+    assert image.shape == (1, 512, 512, 3) and image.dtype == torch.float32
+    assert mask.shape == (1, 512, 512) and not mask.any()
+
+
+@pytest.mark.parametrize("name", ["anna/front.jpg", "anna/front.jpg [input]"])
+def test_a_photo_of_a_subfolder(name: str) -> None:
+    assert LoadPhoto.validate_inputs(name) is True
+    assert LoadPhoto.execute(name).args[0].shape == (1, 128, 128, 3)
+
+
+def test_none_is_an_empty_batch() -> None:
+    assert LoadPhoto.validate_inputs("none") is True
+    image, mask = LoadPhoto.execute("none").args
+    assert image.shape == (0, 1, 1, 3) and mask.shape == (0, 1, 1)
+    assert FitPhoto.execute(image, 64, 64).args[0].shape == (0, 1, 1, 3)
+    assert LoadPhoto.fingerprint_inputs("none") == "none"
+
+
+@pytest.mark.parametrize("name", ["../me.jpg", "/etc/passwd", "anna/../../x.jpg", "me.jpg", "me.jpg [output]", "anna"])
+def test_files_that_are_refused(name: str) -> None:
+    assert isinstance(LoadPhoto.validate_inputs(name), str)
+    with pytest.raises(PhotoError):
+        LoadPhoto.execute(name)
+
+
+def test_the_fingerprint_follows_the_content(input_folder: Path) -> None:
+    before = LoadPhoto.fingerprint_inputs("astronaut.jpg")
+    (input_folder / "astronaut.jpg").touch()
+    assert LoadPhoto.fingerprint_inputs("astronaut.jpg") == before
+    shutil.copy(PHOTOS / "cat.jpg", input_folder / "astronaut.jpg")
+    assert LoadPhoto.fingerprint_inputs("astronaut.jpg") != before
+
+
+def test_fit_says_the_size() -> None:
+    image, width, height = FitPhoto.execute(torch.rand(2, 1200, 800, 3), 600, 600).args
+    assert image.shape == (2, 600, 400, 3) and (width, height) == (400, 600)
