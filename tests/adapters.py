@@ -23,10 +23,10 @@ def face_shapes(context: int, tokens: int = 4, embedding: int = 512) -> Shapes:
     return shapes | affine("norm", context)
 
 
-def plus_shapes(context: int) -> Shapes:
+def plus_shapes(context: int, width: int = 1280) -> Shapes:
     """`image_proj` of FaceID Plus and Plus v2."""
     resampler = "perceiver_resampler"
-    shapes = face_shapes(context) | affine(f"{resampler}.proj_in", context, 1280)
+    shapes = face_shapes(context) | affine(f"{resampler}.proj_in", context, width)
     shapes |= affine(f"{resampler}.proj_out", context, context) | affine(f"{resampler}.norm_out", context)
     for index in range(4):
         look, forward = f"{resampler}.layers.{index}.0", f"{resampler}.layers.{index}.1"
