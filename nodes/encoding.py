@@ -3,6 +3,7 @@
 import hashlib
 import pickle
 
+import comfy.clip_model
 import comfy.model_management
 import comfy.model_patcher
 import comfy.ops
@@ -66,12 +67,18 @@ def encode_identity(adapter: Adapter, identity: Identity, clip_vision: ClipVisio
 
 def _look(clip_vision: ClipVisionModel, crops: Tensor) -> tuple[Tensor, Tensor]:
     """CLIP's penultimate hidden states of crops [N, L, width], and of zeros after its normalisation [1, L, width]."""
-    sight = clip_vision.encode_image(crops)["penultimate_hidden_states"]
-    # No picture becomes exactly zero by encode_image, which rounds to 8 bits; so its model, which it just loaded.
-    size = clip_vision.image_size
-    zeros = torch.zeros(1, 3, size, size, device=clip_vision.load_device)
-    blank = clip_vision.model(pixel_values=zeros, intermediate_output=-2)[1]
-    return sight.float(), blank.to(sight.device).float()
+    # As its encode_image does, but with the zeros in the same batch: no picture becomes exactly zero by encode_image.
+    comfy.model_management.load_model_gpu(clip_vision.patcher)
+    pixels = comfy.clip_model.clip_preprocess(
+        crops.to(clip_vision.load_device),
+        size=clip_vision.image_size,
+        mean=clip_vision.image_mean,
+        std=clip_vision.image_std,
+    ).float()
+    seen = torch.cat([pixels, torch.zeros_like(pixels[:1])])
+    states = clip_vision.model(pixel_values=seen, intermediate_output=-2)[1]
+    states = states.to(comfy.model_management.intermediate_device()).float()
+    return states[:-1], states[-1:]
 
 
 def _project(
