@@ -11,7 +11,10 @@ from consistent_face.core.faceid import LayerTokens
 
 HEADS, WIDTH, TEXT = 2, 8, 5
 HEIGHT, LENGTH = 4, 6
-CLOSE = {"atol": 1e-6, "rtol": 1e-6}
+
+
+def assert_close(found: Tensor, expected: Tensor) -> None:
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-6)
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, heads: int, **options: Any) -> Tensor:
@@ -88,7 +91,7 @@ def test_the_identity_adds_its_attention_row_by_row(
     cond_or_uncond: tuple[int, ...], batch: int, rows: list[int]
 ) -> None:
     q, k, v = qkv(batch)
-    torch.testing.assert_close(patch()(q, k, v, options(cond_or_uncond)), expected(q, k, v, rows), **CLOSE)
+    assert_close(patch()(q, k, v, options(cond_or_uncond)), expected(q, k, v, rows))
 
 
 @pytest.mark.parametrize(
@@ -139,15 +142,15 @@ def test_a_mask_limits_the_place_at_the_layers_resolution() -> None:
     cells[2, 0] = 0.5
     found = patch(Scope(mask))(q, k, v, options((1, 0)))
     faces = torch.cat([face(q[[0]], 1), face(q[[1]], 0)])
-    torch.testing.assert_close(found, own(q, k, v) + faces * cells.view(1, -1, 1), **CLOSE)
+    assert_close(found, own(q, k, v) + faces * cells.view(1, -1, 1))
 
 
 def test_each_picture_of_a_batch_has_its_mask() -> None:
     q, k, v = qkv(4)
     masks = torch.stack([torch.zeros(HEIGHT, LENGTH), torch.ones(HEIGHT, LENGTH)])
     found = patch(Scope(masks))(q, k, v, options((0, 1)))
-    torch.testing.assert_close(found[[0, 2]], own(q, k, v)[[0, 2]], **CLOSE)
-    torch.testing.assert_close(found[[1, 3]], expected(q, k, v, [0, 0, 1, 1])[[1, 3]], **CLOSE)
+    assert_close(found[[0, 2]], own(q, k, v)[[0, 2]])
+    assert_close(found[[1, 3]], expected(q, k, v, [0, 0, 1, 1])[[1, 3]])
 
 
 def test_a_mask_without_batch_dimension_will_do() -> None:
@@ -183,13 +186,13 @@ class Foreign:
 def test_a_replacement_that_stood_there_still_makes_the_layers_result() -> None:
     q, k, v = qkv(1)
     found = patch(previous=Foreign())(q, k, v, options())
-    torch.testing.assert_close(found, 3 * q + HEADS + face(q, 0), **CLOSE)
+    assert_close(found, 3 * q + HEADS + face(q, 0))
 
 
 def test_two_identities_add_up() -> None:
     q, k, v = qkv(1)
     found = patch(previous=patch())(q, k, v, options())
-    torch.testing.assert_close(found, own(q, k, v) + 2 * face(q, 0), **CLOSE)
+    assert_close(found, own(q, k, v) + 2 * face(q, 0))
 
 
 def test_what_comfyui_tells_a_replacement_reaches_the_one_below() -> None:

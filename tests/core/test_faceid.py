@@ -27,11 +27,14 @@ from consistent_face.core.variants import PUBLISHED, Kind, recognise
 from consistent_face.tests import adapters
 from consistent_face.tests.adapters import SD15, SDXL
 
-CLOSE = {"atol": 1e-5, "rtol": 0}
 UNKNOWN = "0" * 64
 PLUS_SHA, PLUS_V2_SHA = PUBLISHED  # in the table's order
 RESAMPLER = adapters.affine("proj_in", 768, 1280) | {"latents": (1, 16, 768)}
 FULL = adapters.affine("proj.0", 1280, 1280) | adapters.affine("proj.2", 768, 1280) | adapters.affine("proj.3", 768)
+
+
+def assert_close(found: Tensor | None, expected: Tensor) -> None:
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
 
 
 @pytest.fixture(autouse=True)
@@ -77,7 +80,8 @@ def a_face(seed: int = 1) -> tuple[Tensor, Tensor, Tensor]:
     """A unit embedding, CLIP states of its crop, and those of no face."""
     generator = torch.Generator().manual_seed(seed)
     embedding = normalize(torch.randn(512, generator=generator), dim=0)
-    return embedding, *torch.randn(2, 1, 257, 1280, generator=generator)
+    sight, blank = torch.randn(2, 1, 257, 1280, generator=generator)
+    return embedding, sight, blank
 
 
 @cache
@@ -97,7 +101,7 @@ def test_plus_v2_tokens_equal_diffusers(context: int) -> None:
     for scale in (0, 0.5, 1, 2):
         theirs.shortcut_scale = scale
         expected = theirs(torch.stack([unit, torch.zeros(512)]))
-        torch.testing.assert_close(tokens + scale * structure, expected, **CLOSE)
+        assert_close(tokens + scale * structure, expected)
 
 
 def test_plus_tokens_are_diffusers_without_the_shortcut() -> None:
@@ -106,7 +110,7 @@ def test_plus_tokens_are_diffusers_without_the_shortcut() -> None:
     _, structure = project(build_projection(weights), unit, torch.ones(1), sight, blank)
     theirs = reference(weights)
     theirs.clip_embeds = torch.stack([sight, blank])
-    torch.testing.assert_close(structure, theirs(torch.stack([unit, torch.zeros(512)])), **CLOSE)
+    assert_close(structure, theirs(torch.stack([unit, torch.zeros(512)])))
 
 
 @pytest.mark.parametrize("context", [SD15, SDXL], ids=["sd15", "sdxl"])
@@ -115,7 +119,7 @@ def test_plain_tokens_equal_diffusers(context: int) -> None:
     unit, *_ = a_face()
     tokens, structure = project(build_projection(weights), unit, torch.ones(1), None, None)
     expected = reference(weights)(torch.stack([unit, torch.zeros(512)]))
-    torch.testing.assert_close(tokens, expected, **CLOSE)
+    assert_close(tokens, expected)
     assert structure is None
     assert tokens[1].abs().mean() > 0.1, "no face is a token of its own, not zero"
 
@@ -127,7 +131,7 @@ def test_structure_of_several_crops_is_their_weighted_mean() -> None:
     (_, first), (_, second) = (project(projection, unit, torch.ones(1), x, blank) for x in (sight, other))
     _, both = project(projection, unit, torch.tensor([0.75, 0.25]), torch.cat([sight, other]), blank)
     assert first is not None and second is not None and both is not None
-    torch.testing.assert_close(both, 0.75 * first + 0.25 * second, **CLOSE)
+    assert_close(both, 0.75 * first + 0.25 * second)
 
 
 def file_of(kind: str, context: int = SD15, layers: tuple[int, ...] = (320, 640)) -> dict[str, dict[str, Tensor]]:
@@ -155,8 +159,8 @@ def test_keys_and_values_are_linear_in_structure_and_values_in_weight(structure:
     identity, adapter, x, r = encoded("plusv2.bin")
     for layer, (keys, values) in enumerate(zip(adapter.keys, adapter.values, strict=True)):
         ours = identity.weighted(0.7, structure)[layer]
-        torch.testing.assert_close(ours.keys, linear(x + structure * r, keys), **CLOSE)
-        torch.testing.assert_close(ours.values, 0.7 * linear(x + structure * r, values), **CLOSE)
+        assert_close(ours.keys, linear(x + structure * r, keys))
+        assert_close(ours.values, 0.7 * linear(x + structure * r, values))
 
 
 def test_plus_v1_has_no_structure_to_scale() -> None:
@@ -164,7 +168,7 @@ def test_plus_v1_has_no_structure_to_scale() -> None:
     assert identity.structure is None
     once, twice = (identity.weighted(1, s)[1].keys for s in (1, 2))
     assert torch.equal(once, twice)
-    torch.testing.assert_close(once, linear(r, adapter.keys[1]), **CLOSE)
+    assert_close(once, linear(r, adapter.keys[1]))
 
 
 def test_a_file_in_half_precision_is_encoded_in_single() -> None:
@@ -173,7 +177,7 @@ def test_a_file_in_half_precision_is_encoded_in_single() -> None:
     tokens = torch.randn(2, 4, SD15)
     layer = encode(adapter, tokens, None).weighted(1, 1)[0]
     assert layer.keys.dtype == torch.float32
-    torch.testing.assert_close(layer.keys, linear(tokens, adapter.keys[0].float()), **CLOSE)
+    assert_close(layer.keys, linear(tokens, adapter.keys[0].float()))
 
 
 def test_plus_v2_without_sight_wants_structure_zero() -> None:

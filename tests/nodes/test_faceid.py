@@ -38,7 +38,13 @@ from consistent_face.tests import adapters
 from consistent_face.tests.nodes import unets
 
 WIDTH = 64  # of a CLIP vision that is small enough to run here
-APPLY = {"weight": 1.0, "structure": 1.0, "lora_strength": 1.0, "start_percent": 0.0, "end_percent": 1.0}
+APPLY: dict[str, Any] = {
+    "weight": 1.0,
+    "structure": 1.0,
+    "lora_strength": 1.0,
+    "start_percent": 0.0,
+    "end_percent": 1.0,
+}
 
 
 @pytest.fixture(autouse=True)
@@ -105,7 +111,7 @@ def encoded(adapter: Adapter, identity: Identity | None = None, clip: ClipVision
 
 
 def applied(model: ModelPatcher, identity: EncodedIdentity, **changes: Any) -> ModelPatcher:
-    return ApplyIdentity.execute(model, identity, **APPLY | changes)[0]
+    return ApplyIdentity.execute(model, identity, **{**APPLY, **changes})[0]
 
 
 @pytest.fixture
@@ -381,7 +387,7 @@ def test_a_region_of_the_positive_prompt_does_not_make_the_negative_one_positive
 
 
 def test_outside_its_range_sampling_is_as_without_it(sd15: ModelPatcher, blind: dict[str, Any]) -> None:
-    def result(**range_: float) -> Tensor:
+    def result(**range_: Any) -> Tensor:
         guider = comfy.samplers.CFGGuider(applied(sd15, **blind, lora_strength=0.0, **range_))
         guider.set_conds(positive, negative)
         guider.set_cfg(4.0)
