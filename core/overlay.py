@@ -7,7 +7,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from .faces import Face, PhotoFaces
+from .faces import PhotoFaces
 
 MIN_SIDE = 512  # smaller pictures are enlarged: no label is readable on them
 CHOSEN = (46, 204, 113)
@@ -33,23 +33,22 @@ def _draw(image: Tensor, photo: PhotoFaces) -> Image.Image:
     order = sorted(range(len(photo.faces)), key=lambda position: position in photo.chosen)  # the chosen ones on top
     for position in order:
         box = [side * scale for side in photo.faces[position].box]
-        _mark(draw, box, _label(position, photo.faces[position]), unit, position in photo.chosen)
+        _mark(draw, box, (f"{position + 1}", f"  {photo.faces[position].score:.2f}"), unit, position in photo.chosen)
     return picture
 
 
-def _label(position: int, face: Face) -> str:
-    return f"{position + 1}  {face.score:.2f}"
-
-
-def _mark(draw: ImageDraw.ImageDraw, box: Sequence[float], label: str, unit: float, chosen: bool) -> None:
+def _mark(draw: ImageDraw.ImageDraw, box: Sequence[float], words: tuple[str, str], unit: float, chosen: bool) -> None:
     left, top, right, bottom = box
     colour = CHOSEN if chosen else OTHER
     width = max(1, round(min(unit * (3 if chosen else 1.5), (right - left) / 16)))  # a small face stays visible
     draw.rectangle((left, top, right, bottom), outline=INK, width=width + 2)
     draw.rectangle((left + 1, top + 1, right - 1, bottom - 1), outline=colour, width=width)
     font = ImageFont.load_default(size=max(10, min(unit * 16, (right - left) / 3)))
+    number, score = words
+    crowded = draw.textlength(number + score, font=font) > 1.8 * (right - left)  # the labels of a group would overlap
+    label = number if crowded else number + score
     text = draw.textbbox((0, 0), label, font=font)
     high, long = text[3] + 4, text[2] + 8
-    y = top - high if top >= high else top
-    draw.rectangle((left, y, left + long, y + high), fill=colour)
-    draw.text((left + 4, y + 1), label, fill=INK, font=font)
+    x, y = max(0, min(left, draw.im.size[0] - long)), top - high if top >= high else top
+    draw.rectangle((x, y, x + long, y + high), fill=colour)
+    draw.text((x + 4, y + 1), label, fill=INK, font=font)

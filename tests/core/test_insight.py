@@ -119,6 +119,12 @@ def test_alignment_is_insightfaces_own(photo: Photo, faces: dict[str, Face], ste
     assert np.abs(ours.astype(int) - theirs).max() <= 1
 
 
+def test_points_that_are_mirrored_are_not_mirrored_back(photo: Photo) -> None:
+    bgr, points = insight._bgr(photo("astronaut")[0]), insight.ARCFACE_POINTS[[1, 0, 2, 4, 3]] + [150, 50]
+    ours, theirs = insight._align(bgr, points, 112), face_align.norm_crop(bgr, points, 112)
+    assert np.abs(ours.astype(int) - theirs).max() <= 1
+
+
 def test_a_batch_is_recognised_in_one_run(
     analyzer: FaceAnalyzer, photo: Photo, faces: dict[str, Face], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -151,6 +157,13 @@ def test_a_missed_close_up_is_found_with_a_border(
     (face,) = analyzer.analyze(photo("person0_v0"))[0].faces
     assert [call.args[0].shape for call in detector.detect.call_args_list] == [(1024, 1024, 3), (1536, 1536, 3)]
     assert face.box == pytest.approx(faces["person0_v0"].box, abs=30) and cosine(face, faces["person0_v0"]) > 0.9
+
+
+def test_a_close_up_and_a_small_face_are_both_found(analyzer: FaceAnalyzer, photo: Photo) -> None:
+    both = photo("person0_v0").clone()
+    both[:, 820:1020, :200] = photo("astronaut")[:, 40:240, 130:330]
+    small, close_up = analyzer.analyze(both)[0].faces
+    assert 80 < small.size < 100 and close_up.size > 500
 
 
 def test_small_faces_of_a_large_picture_get_more_pixels(analyzer: FaceAnalyzer, photo: Photo) -> None:
@@ -202,6 +215,12 @@ def test_only_detector_and_recogniser_become_sessions(face_pack: Path, monkeypat
     monkeypatch.setattr(model_zoo, "get_model", load)
     FaceAnalyzer(face_pack)
     assert {Path(call.args[0]).name for call in load.call_args_list} == {"scrfd_500m_bnkps.onnx", "w600k_mbf.onnx"}
+
+
+def test_of_two_recognisers_the_first_by_name_is_used(tmp_path: Path, face_pack: Path) -> None:
+    pack_of(tmp_path, face_pack, "scrfd_500m_bnkps.onnx", "w600k_mbf.onnx")
+    shutil.copy(face_pack / "w600k_mbf.onnx", tmp_path / "another.onnx")
+    assert FaceAnalyzer(tmp_path).recogniser.name == "another"
 
 
 @pytest.mark.parametrize(
