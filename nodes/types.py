@@ -7,3 +7,6 @@ Faces = io.Custom("CONSISTENT_FACE_FACES")  # core.faces.Faces
 Identity = io.Custom("CONSISTENT_FACE_IDENTITY")  # core.identity.Identity
 Adapter = io.Custom("CONSISTENT_FACE_ADAPTER")  # core.faceid.Adapter
 EncodedIdentity = io.Custom("CONSISTENT_FACE_ENCODED_IDENTITY")  # core.faceid.EncodedIdentity
+BackgroundRemover = io.Custom("CONSISTENT_FACE_BACKGROUND_REMOVER")  # core.remover.BackgroundRemover
+SafetyClassifier = io.Custom("CONSISTENT_FACE_SAFETY_CLASSIFIER")  # core.safety.Classifier
+SafetyVerdicts = io.Custom("CONSISTENT_FACE_SAFETY_VERDICTS")  # tuple of core.safety.Verdict, one for each picture

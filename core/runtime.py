@@ -1,0 +1,30 @@
+"""Packages that only some nodes need, and ONNX files: there and readable, or a sentence that says what to do."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .errors import ConsistentFaceError, WrongModelError
+
+
+@contextmanager
+def importing() -> Iterator[None]:
+    """Turns the import of a package that is not installed into one sentence."""
+    try:
+        yield
+    except ImportError as error:
+        raise ConsistentFaceError(
+            f"The Python package {error.name} cannot be imported ({error}); install the pack's requirements.txt into "
+            f"ComfyUI's Python and start it again."
+        ) from error
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turns what onnxruntime raises on an unreadable ONNX file into WrongModelError."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as ort  # pyright: ignore[reportAttributeAccessIssue]
+
+    try:
+        yield
+    except (ort.Fail, ort.InvalidGraph, ort.InvalidProtobuf, ort.InvalidArgument, ort.NotImplemented) as error:
+        raise WrongModelError(f"{path.name} is no readable ONNX model; fetch the file again.") from error

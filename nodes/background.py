@@ -1,0 +1,152 @@
+"""Background out: Load Background Remover, Remove Background."""
+
+from pathlib import Path
+
+import comfy.utils
+import folder_paths
+import torch
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..core import catalog
+from ..core.errors import ConsistentFaceError, ModelMissingError
+from ..core.matting import parse_colour, replace_background
+from ..core.remover import BackgroundRemover as Remover
+from .types import BackgroundRemover
+
+CATEGORY = "consistent face/background"
+FOLDER = "rembg"
+STANDARD = "isnet-general-use.onnx"  # offered when missing too, so that the templates open
+
+
+class LoadBackgroundRemover(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ConsistentFace_LoadBackgroundRemover",
+            display_name="Load Background Remover (rembg)",
+            category=CATEGORY,
+            description="Loads one of rembg's networks from models/rembg; the file's name tells which. Nothing is ever "
+            "downloaded, and no picture leaves this machine.",
+            search_aliases=["rembg", "u2net", "isnet", "birefnet", "matting model"],
+            inputs=[
+                io.Combo.Input(
+                    "model",
+                    options=sorted({*folder_paths.get_filename_list(FOLDER), STANDARD}),
+                    default=STANDARD,
+                    tooltip="u2netp is small and quick, isnet-general-use good, BiRefNet best at hair and slow "
+                    "without a GPU.",
+                ),
+            ],
+            outputs=[BackgroundRemover.Output(display_name="background_remover")],
+        )
+
+    @classmethod
+    def execute(cls, model: str) -> io.NodeOutput:
+        path = folder_paths.get_full_path(FOLDER, model)
+        if path is None:
+            raise ModelMissingError(catalog.missing(model, FOLDER))
+        return io.NodeOutput(Remover.load(Path(path)))
+
+    @classmethod
+    def validate_inputs(cls, model: str | None) -> bool | str:
+        # A missing file is told when it is needed: the background of most pictures stays.
+        return True
+
+
+class RemoveBackground(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ConsistentFace_RemoveBackground",
+            display_name="Remove Background (rembg)",
+            category=CATEGORY,
+            description="Cuts the foreground out and puts it on nothing (RGBA) or on a colour; the old background's "
+            "colours are taken out of hair and other soft edges.",
+            search_aliases=["cut out", "transparent background", "background color", "matting", "alpha"],
+            inputs=[
+                io.Image.Input("image"),
+                io.Boolean.Input(
+                    "remove_background",
+                    default=True,
+                    tooltip="Without bg_color the result is transparent. Off and without bg_color the picture passes.",
+                ),
+                io.String.Input(
+                    "bg_color",
+                    default="",
+                    dynamic_prompts=False,
+                    placeholder="#FFFFFF",
+                    tooltip="#RRGGBB or #RGB: the foreground on this colour, also when remove_background is off. "
+                    "Empty: no colour.",
+                ),
+                BackgroundRemover.Input(
+                    "background_remover",
+                    optional=True,
+                    lazy=True,
+                    tooltip="Loaded only when there is something to remove.",
+                ),
+                io.Mask.Input(
+                    "mask",
+                    optional=True,
+                    tooltip="Foreground mask of the picture, 1 = keep, as ComfyUI's own Remove Background gives; "
+                    "used in place of the background remover.",
+                ),
+            ],
+            outputs=[
+                io.Image.Output(display_name="image", tooltip="RGBA when transparent: saved as PNG with its alpha."),
+                io.Mask.Output(display_name="mask", tooltip="1 where the foreground is."),
+                io.String.Output(display_name="report"),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        image: Tensor,
+        remove_background: bool,
+        bg_color: str,
+        background_remover: Remover | None = None,
+        mask: Tensor | None = None,
+    ) -> io.NodeOutput:
+        if not _asked(image, remove_background, bg_color):
+            return io.NodeOutput(image, torch.ones(image.shape[:3]), "")
+        if mask is None:
+            mask = _found(image, background_remover)
+        return io.NodeOutput(*replace_background(image, mask, parse_colour(bg_color)))
+
+    @classmethod
+    def check_lazy_status(
+        cls,
+        image: Tensor,
+        remove_background: bool,
+        bg_color: str,
+        mask: Tensor | None = None,
+        **connected: Remover | None,
+    ) -> list[str]:
+        """Asks for the model, where one is connected, only if it has work to do."""
+        needed = mask is None and _asked(image, remove_background, bg_color)
+        return list(connected) if needed else []
+
+    @classmethod
+    def validate_inputs(cls, bg_color: str | None) -> bool | str:
+        try:
+            parse_colour(bg_color)
+        except ConsistentFaceError as error:
+            return str(error)
+        return True
+
+
+def _asked(image: Tensor, remove_background: bool, bg_color: str) -> bool:
+    return len(image) > 0 and (remove_background or parse_colour(bg_color) is not None)
+
+
+def _found(image: Tensor, remover: Remover | None) -> Tensor:
+    if remover is None:
+        raise ConsistentFaceError(
+            "Remove Background has neither a background remover nor a mask; connect Load Background Remover, "
+            "or a foreground mask."
+        )
+    return remover.masks(image, comfy.utils.ProgressBar(len(image)).update)
+
+
+NODES = [LoadBackgroundRemover, RemoveBackground]
