@@ -18,7 +18,7 @@ Options = Mapping[str, Any]
 class Attention(Protocol):
     """ComfyUI's attention function: q, k, v [B, tokens, channels] -> [B, tokens of q, channels]."""
 
-    def __call__(self, q: Tensor, k: Tensor, v: Tensor, heads: int, **options: Any) -> Tensor: ...
+    def __call__(self, q: Tensor, k: Tensor, v: Tensor, heads: int, /, **options: Any) -> Tensor: ...
 
 
 def conditional(options: Options) -> tuple[bool, ...]:

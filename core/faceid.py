@@ -105,7 +105,7 @@ def read_adapter(name: str, tensors: object, digest: Callable[[], str], setting:
     lora = {key: tensor for key, tensor in layers.items() if "_lora." in key}
     try:
         _check(projection, layers, numbers)
-    except (KeyError, ValueError, RuntimeError) as error:
+    except (LookupError, ValueError, RuntimeError) as error:
         raise WrongModelError(
             f'"{name}" looks like {kind.value}, but some of its tensors are missing or of a wrong shape: '
             "download the file again."
@@ -121,7 +121,7 @@ def _part(tensors: object, name: str) -> dict[str, Tensor]:
     if not isinstance(nested, Mapping):
         prefix = f"{name}."
         nested = {key.removeprefix(prefix): x for key, x in tensors.items() if str(key).startswith(prefix)}
-    return {key: tensor for key, tensor in nested.items() if isinstance(tensor, Tensor)}
+    return {key: x for key, x in nested.items() if isinstance(x, Tensor) and x.ndim and x.numel()}
 
 
 def _check(projection: Mapping[str, Tensor], layers: Mapping[str, Tensor], numbers: list[int]) -> None:

@@ -58,7 +58,8 @@ class Resampler(nn.Module):
 
     def forward(self, tokens: Tensor, sight: Tensor) -> Tensor:
         sight = self.proj_in(sight)
-        for look, feed_forward in self.layers:
+        for layer in self.layers:
+            look, feed_forward = layer.children()
             tokens = tokens + look(tokens, sight)
             tokens = tokens + feed_forward(tokens)
         return self.norm_out(self.proj_out(tokens))
@@ -95,7 +96,7 @@ def build_projection(weights: Mapping[str, Tensor], ops: Any = nn) -> FaceProjec
     """The network of a file's `image_proj` tensors, which it shares and does not copy.
 
     `ops` makes the layers: torch.nn, or ComfyUI's operations, which keep weights where its memory manager wants them.
-    Raises KeyError or RuntimeError when the tensors are not those of such a network.
+    Raises LookupError, ValueError or RuntimeError when the tensors are not those of such a network.
     """
     kind = FacePlusProjection if "perceiver_resampler.proj_in.weight" in weights else FaceProjection
     with torch.device("meta"):

@@ -88,8 +88,11 @@ def _project(
     network = build_projection(adapter.projection, comfy.ops.manual_cast)
     patcher = comfy.model_patcher.CoreModelPatcher(network, load_device=device, offload_device=home)
     comfy.model_management.load_models_gpu([patcher])
-    inputs = (identity.unit, identity.weights, sight, blank)
-    unit, shares, sight, blank = (None if x is None else x.to(device) for x in inputs)
-    outputs = project(network, unit, shares, sight, blank)
-    tokens, structure = (None if x is None else x.to(comfy.model_management.intermediate_device()) for x in outputs)
-    return tokens, structure
+    unit, shares = identity.unit.to(device), identity.weights.to(device)
+    tokens, structure = project(network, unit, shares, _moved(sight, device), _moved(blank, device))
+    result = comfy.model_management.intermediate_device()
+    return tokens.to(result), _moved(structure, result)
+
+
+def _moved(x: Tensor | None, device: torch.device) -> Tensor | None:
+    return None if x is None else x.to(device)

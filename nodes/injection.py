@@ -35,7 +35,7 @@ def scope(model: ModelPatcher, start_percent: float, end_percent: float, mask: T
     """The whole of sampling needs no range, and so costs nothing."""
     if start_percent <= 0 and end_percent >= 1:
         return Scope(mask)
-    sampling = model.get_model_object("model_sampling")
+    sampling: Any = model.get_model_object("model_sampling")
     return Scope(mask, (sampling.percent_to_sigma(start_percent), sampling.percent_to_sigma(end_percent)))
 
 

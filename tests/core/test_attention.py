@@ -107,7 +107,7 @@ def test_ids_decide_which_rows_follow_the_positive_prompt(
     uuids: list[str], positive: set[str], follows: tuple[bool, ...]
 ) -> None:
     numbers = tuple(range(len(uuids)))
-    assert conditional(options(numbers, uuids=uuids, **{POSITIVE: frozenset(positive)})) == follows
+    assert conditional(options(numbers, uuids=uuids) | {POSITIVE: frozenset(positive)}) == follows
 
 
 def test_without_ids_the_first_cond_is_positive() -> None:

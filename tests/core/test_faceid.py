@@ -283,6 +283,8 @@ def test_what_is_no_adapter_is_said_to_be_none(content: object) -> None:
         ("image_proj", "proj.0.bias", (7,)),
         ("image_proj", "proj.0.weight", (7,)),
         ("image_proj", "more.weight", (7,)),
+        ("image_proj", "proj.0.bias", ()),
+        ("image_proj", "proj.0.bias", (0,)),
         ("ip_adapter", "3.to_v_ip.weight", None),
         ("ip_adapter", "1.to_k_ip.weight", None),
         ("ip_adapter", "1.to_v_ip.weight", (7, SD15)),
