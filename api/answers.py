@@ -44,8 +44,11 @@ def job(answer: bytes) -> Job:
 
 
 def reasons(answer: bytes, graph: Graph) -> str:
-    """Why /prompt refused the graph, in ComfyUI's words, by node title; empty when it did not."""
-    content = json.loads(answer)
+    """Why /prompt refused the graph, in ComfyUI's words, by node title; empty when it did not, or does not say."""
+    try:
+        content = json.loads(answer)
+    except ValueError:  # a fault of the server itself is answered in plain text
+        return ""
     found = [
         f"{_title(graph, node)}: {error['message']}: {error['details']}"
         for node, faults in (content.get("node_errors") or {}).items()

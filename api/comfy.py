@@ -111,7 +111,7 @@ class Comfy:
                     job = await self._known(job_id)
                     if job.ended or not await _listen(socket, job_id, report):
                         return job
-        except aiohttp.ClientError:  # no websocket; the job is asked after all the same
+        except (aiohttp.ClientError, TimeoutError):  # no websocket; the job is asked after all the same
             return await self._known(job_id)
 
     async def _known(self, job_id: str) -> Job:

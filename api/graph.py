@@ -128,10 +128,10 @@ def _parameters(workflow: str) -> dict[str, Slot]:
 
 
 def _put(graph: Graph, title: str, name: str, value: Value | None) -> None:
-    nodes = [node for node in graph.values() if node.get("_meta", {}).get("title") == title]
-    if len(nodes) != 1 or name not in nodes[0]["inputs"]:
+    nodes = [node for node in graph.values() if node.get("_meta", {}).get("title") == title and name in node["inputs"]]
+    if len(nodes) != 1:
         raise TemplateError(
-            f'The workflow must have one node titled "{title}" with the input {name}, '
-            f"but {len(nodes)} with that title were found: restore the title in the workflow file."
+            f'The workflow has {len(nodes)} nodes titled "{title}" with the input {name} where one is needed: '
+            "give the node that title again in the workflow file."
         )
     nodes[0]["inputs"][name] = value

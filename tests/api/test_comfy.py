@@ -42,7 +42,7 @@ class FakeComfy:
     def __init__(self) -> None:
         self.jobs: list[dict | None] = []
         self.sockets: list[list[dict]] = []
-        self.prompt: tuple[int, dict] = (200, {"prompt_id": ID, "node_errors": {}})
+        self.prompt: tuple[int, dict | str] = (200, {"prompt_id": ID, "node_errors": {}})
         self.asked: list[str] = []
         self.posted: list[dict] = []
 
@@ -71,7 +71,8 @@ class FakeComfy:
     async def queue(self, request: web.Request) -> web.Response:
         self.asked.append("queue")
         self.posted.append(await request.json())
-        return web.json_response(self.prompt[1], status=self.prompt[0])
+        status, content = self.prompt
+        return web.Response(status=status, text=content if isinstance(content, str) else json.dumps(content))
 
     async def upload(self, request: web.Request) -> web.Response:
         self.asked.append("upload")
@@ -170,6 +171,12 @@ async def test_a_refused_graph_is_explained_by_title(client: comfy.Comfy, fake: 
     assert str(refusal.value) == sentence
     fake.prompt = (400, {"error": error, "node_errors": {}})
     with pytest.raises(comfy.RefusedError, match=r"^ComfyUI refused the workflow: Prompt outputs failed validation\.$"):
+        await client.queue(ID, GRAPH)
+
+
+async def test_a_fault_of_comfyui_itself_is_told_by_its_number(client: comfy.Comfy, fake: FakeComfy) -> None:
+    fake.prompt = (500, "500 Internal Server Error")
+    with pytest.raises(comfy.RefusedError, match=r"^ComfyUI refused the workflow: HTTP 500\.$"):
         await client.queue(ID, GRAPH)
 
 
