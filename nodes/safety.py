@@ -63,6 +63,7 @@ class CheckSafety(io.ComfyNode):
             description="Scores each picture and makes unsafe ones unrecognisable for good, in their size. A check "
             "that cannot run stops the workflow: nothing passes unchecked.",
             search_aliases=["nsfw filter", "safety checker", "censor", "blur nsfw", "pixelate"],
+            is_output_node=True,  # only such a node's verdicts are in the history of a run that took it from the cache
             inputs=[
                 io.Image.Input("image"),
                 SafetyClassifier.Input("safety_classifier", lazy=True, tooltip=f"Loaded only for a check. {LIMITS}"),

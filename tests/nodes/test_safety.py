@@ -117,6 +117,11 @@ def test_the_limits_are_told_where_the_choice_is_made() -> None:
     assert "photographs" in options["tooltip"] and "drawings" in options["tooltip"]
 
 
+def test_verdicts_are_in_the_history_of_cached_runs_too() -> None:
+    """ComfyUI 0.30.0 repeats what a cached node told only where the node is an output."""
+    assert CheckSafety.GET_SCHEMA().is_output_node
+
+
 def test_the_documented_modes_and_their_default() -> None:
     _, options = CheckSafety.INPUT_TYPES()["required"]["mode"]
     assert options["options"] == ["blur", "sensitive_content_text", "pixelate", "black", "report"]
