@@ -82,6 +82,11 @@ class PoseSheet:
         return tuple(figure.head for figure in self.figures if figure.head)
 
     @property
+    def head_boxes(self) -> list[list[dict[str, Any]]]:
+        """The heads as BOUNDING_BOX, within the picture; the label is the view."""
+        return [[_bounding_box(head, self.width, self.height) for head in self.heads]]
+
+    @property
     def keypoints(self) -> list[Frame]:
         """The figures as POSE_KEYPOINT."""
         return to_keypoints([figure.person for figure in self.figures], self.width, self.height)
@@ -165,6 +170,13 @@ def _above_ground(box: Box, pose: Pose) -> Box:
 def _drawn(people: Sequence[Person], width: int, height: int, lines: Lines) -> PoseSheet:
     picture = draw(people, width, height, lines).astype(np.float32) / 255
     return PoseSheet(torch.from_numpy(picture)[None], _figures(people))
+
+
+def _bounding_box(head: Head, width: int, height: int) -> dict[str, Any]:
+    left, top = max(round(head.box[0]), 0), max(round(head.box[1]), 0)
+    right, bottom = min(round(head.box[2]), width), min(round(head.box[3]), height)
+    box = {"x": left, "y": top, "width": max(right - left, 0), "height": max(bottom - top, 0)}
+    return {**box, "label": head.view.value, "score": 1.0}
 
 
 def _figures(people: Sequence[Person]) -> tuple[Figure, ...]:

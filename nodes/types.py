@@ -10,3 +10,4 @@ EncodedIdentity = io.Custom("CONSISTENT_FACE_ENCODED_IDENTITY")  # core.faceid.E
 BackgroundRemover = io.Custom("CONSISTENT_FACE_BACKGROUND_REMOVER")  # core.remover.BackgroundRemover
 SafetyClassifier = io.Custom("CONSISTENT_FACE_SAFETY_CLASSIFIER")  # core.safety.Classifier
 SafetyVerdicts = io.Custom("CONSISTENT_FACE_SAFETY_VERDICTS")  # tuple of core.safety.Verdict, one for each picture
+PoseSheet = io.Custom("CONSISTENT_FACE_POSE_SHEET")  # core.sheet.PoseSheet
