@@ -16,10 +16,11 @@ INK = (20, 20, 20)
 
 
 def draw_overlay(images: Tensor, photos: Sequence[PhotoFaces]) -> Tensor:
-    """Draws each picture's faces on [B,H,W,3]; the result is larger where the pictures' longer side is below 512."""
-    if len(images) == 0:
-        return images
-    drawn = [_draw(image, photo) for image, photo in zip(images, photos, strict=True)]
+    """Draws each picture's faces on [B,H,W,3]; the result is larger where the pictures' longer side is below 512.
+
+    Without a picture it says so on one, since ComfyUI's Preview Image fails on an empty batch.
+    """
+    drawn = [_draw(image, photo) for image, photo in zip(images, photos, strict=True)] or [_no_photo()]
     return torch.stack([torch.from_numpy(np.array(picture).astype(np.float32) / 255) for picture in drawn])
 
 
@@ -34,6 +35,13 @@ def _draw(image: Tensor, photo: PhotoFaces) -> Image.Image:
     for position in order:
         box = [side * scale for side in photo.faces[position].box]
         _mark(draw, box, (f"{position + 1}", f"  {photo.faces[position].score:.2f}"), unit, position in photo.chosen)
+    return picture
+
+
+def _no_photo() -> Image.Image:
+    picture = Image.new("RGB", (MIN_SIDE, MIN_SIDE // 4), INK)
+    centre = picture.width / 2, picture.height / 2
+    ImageDraw.Draw(picture).text(centre, "No photo", fill=OTHER, font=ImageFont.load_default(size=32), anchor="mm")
     return picture
 
 

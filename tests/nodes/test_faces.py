@@ -76,7 +76,7 @@ def test_from_photo_to_identity(analysis: FaceAnalyzer) -> None:
 
 def test_no_photo_gives_the_empty_identity(analysis: FaceAnalyzer) -> None:
     faces, overlay, count, _ = AnalyzeFaces.execute(analysis, no_photo()[0], **DEFAULTS).args
-    assert faces.photos == () and overlay.shape == (0, 1, 1, 3) and count == 0
+    assert faces.photos == () and len(overlay) == 1 and count == 0
     assert BuildIdentity.execute({"faces0": faces}).args[0].is_empty
 
 
