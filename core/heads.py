@@ -22,6 +22,7 @@ TRUNK = 2.48  # and neck to hips
 BOX_SIDE = 1.2  # of the head box, in heads: with hair and chin
 BODY_MARGIN = 0.4  # a figure reaches this far beyond its key points: hands, feet
 FRONT_BELOW, SIDE_FROM = 18, 65  # degrees
+PROFILE = 0.27  # of the way from ear to nose: the breadth that a head seen from the side (82 degrees) still has
 
 
 class View(Enum):
@@ -107,17 +108,17 @@ def _between_ears(body: np.ndarray, face: bool) -> _Measure:
 
 def _from_one_ear(body: np.ndarray) -> _Measure:
     ear = body[Joint.R_EAR] if seen(body)[Joint.R_EAR] else body[Joint.L_EAR]
-    nose, up = body[Joint.NOSE], _up(body, (ear + body[Joint.NOSE]) / 2)
+    nose, eyes = body[Joint.NOSE], body[[Joint.R_EYE, Joint.L_EYE]]
+    both = bool(seen(eyes).all())
+    up = _up(body, (ear + nose) / 2 if both else ear)  # in a profile the ear is above the neck
     ahead = np.array([-up[1], up[0]])
     reach = float((nose - ear) @ ahead)
     ahead, reach = ahead * math.copysign(1, reach), abs(reach)
-    cosine = _eye_span(body, ahead)  # times the size; a profile shows one eye, and next to nothing of its breadth
-    if cosine is None:
-        cosine = math.cos(math.radians(82)) * reach / 0.51
-    sine = max(reach - EAR[0] * cosine, 0) / LEAD
-    size = math.hypot(cosine, sine)
-    middle = ear + ahead * EAR[0] * cosine + up * EAR[1] * size
-    return _Measure(middle, size, math.degrees(math.atan2(sine, cosine)))
+    breadth = abs(float((eyes[0] - eyes[1]) @ ahead)) / (2 * EYE[0]) if both else reach * PROFILE
+    depth = max(reach - EAR[0] * breadth, 0) / LEAD
+    size = math.hypot(breadth, depth)
+    middle = ear + ahead * EAR[0] * breadth + up * EAR[1] * size
+    return _Measure(middle, size, math.degrees(math.atan2(depth, breadth)))
 
 
 def _from_eyes(body: np.ndarray) -> _Measure:
@@ -139,11 +140,6 @@ def _from_trunk(body: np.ndarray) -> _Measure | None:
         return None
     face = seen(body)[[Joint.NOSE, Joint.R_EYE, Joint.L_EYE]].any()
     return _Measure(neck + _up(body, None) * NECK_BELOW * size, size, 90.0 if face else 180.0)
-
-
-def _eye_span(body: np.ndarray, ahead: np.ndarray) -> float | None:
-    eyes = body[[Joint.R_EYE, Joint.L_EYE]]
-    return abs(float((eyes[0] - eyes[1]) @ ahead)) / (2 * EYE[0]) if seen(eyes).all() else None
 
 
 def _up(body: np.ndarray, head: np.ndarray | None) -> np.ndarray:

@@ -67,7 +67,7 @@ CROSS_ARMS = Pose(
     head=(-8, 0, 4),
 )
 JUMP = Pose(
-    turn=18,
+    turn=26,
     right_arm=Limb((0.85, -0.75, 0.1), (0.4, -1, 0.1)),
     left_arm=Limb((0.85, -0.75, 0.1), (0.4, -1, 0.1)),
     right_leg=Limb((0.3, 0.85, 0.5), (0.12, 0.75, -0.75)),
