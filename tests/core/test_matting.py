@@ -148,8 +148,9 @@ def test_a_transparent_picture_stays_transparent_there() -> None:
 
 def test_one_mask_serves_a_whole_batch_and_no_other_size() -> None:
     images = torch.rand(3, 16, 24, 3)
-    cut, used, _ = replace_background(images, torch.ones(1, 16, 24), None)
-    assert cut.shape == (3, 16, 24, 4) and used.shape == (3, 16, 24)
+    for mask in (torch.ones(1, 16, 24), torch.ones(16, 24)):
+        cut, used, _ = replace_background(images, mask, None)
+        assert cut.shape == (3, 16, 24, 4) and used.shape == (3, 16, 24)
     for wrong in (torch.ones(1, 24, 16), torch.ones(2, 16, 24)):
         with pytest.raises(PhotoError, match="3 of 24x16 pixels"):
             replace_background(images, wrong, None)
