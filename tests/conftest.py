@@ -27,6 +27,7 @@ def _load_pack() -> None:
 _load_pack()
 
 from consistent_face.tools import host  # noqa: E402
+from consistent_face.tools.paths import OFFLINE  # noqa: E402
 from consistent_face.tools.server import ComfyServer, comfyui  # noqa: E402
 
 
@@ -48,6 +49,12 @@ def small_models() -> None:
     from consistent_face.tools import offline
 
     offline.make()
+
+
+@pytest.fixture(scope="session")
+def face_pack(small_models: None) -> Path:
+    """The folder of the small InsightFace pack."""
+    return OFFLINE / "insightface" / "models" / "vectron"
 
 
 @pytest.fixture(scope="session")

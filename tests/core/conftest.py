@@ -1,4 +1,4 @@
-"""The small InsightFace pack, and the photos."""
+"""The small InsightFace pack at work, and the photos."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,13 +9,7 @@ from torch import Tensor
 from consistent_face.core.image import load_photo
 from consistent_face.core.insight import FaceAnalyzer
 
-ROOT = Path(__file__).resolve().parents[2]
-PHOTOS = ROOT / "tests" / "photos"
-
-
-@pytest.fixture(scope="session")
-def face_pack() -> Path:
-    return ROOT / ".host" / "base" / "models" / "insightface" / "models" / "vectron"
+PHOTOS = Path(__file__).resolve().parents[1] / "photos"
 
 
 @pytest.fixture(scope="session")
