@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 COMFYUI = {"comfy", "comfy_api", "comfy_execution", "folder_paths", "node_helpers"}
 # What a room may import beside the standard library and its own pack.
 ALLOWED = {
-    "core": {"torch", "numpy", "PIL", "onnxruntime", "insightface", "cv2", "rembg", "pymatting"},
+    "core": {"torch", "numpy", "PIL", "onnx", "google", "onnxruntime", "insightface", "cv2", "rembg", "pymatting"},
     "nodes": {"torch", "numpy", "PIL", "safetensors", *COMFYUI},
     "api": {"aiohttp", "fastapi", "pydantic"},
 }
