@@ -20,6 +20,7 @@ EARS = (Joint.R_EAR, Joint.L_EAR)
 MIN_DOT, MIN_EAR = 0.1, 0.45
 COVERED_BELOW = 0.8  # of a usual dot: the middle of what is seen is no longer the dot's
 MIN_AREA, ROUND = 9, 0.7  # pixels, and of its circle: what a whole dot has
+MAX_DOTS = 100  # of a joint, or people: joining them takes the square of it
 HIDING = 3  # radii: shoulders nearer than that hide the neck between them
 CURE = "draw one with a pose detector or editor (coloured key points on black), or leave the image out for a preset."
 
@@ -57,6 +58,9 @@ def find_dots(layers: Layers) -> dict[Joint, list[Dot]]:
     spots = {joint: list(_spots(layers.dots == joint)) for joint in Joint}
     usual = _usual_area([spot for each in spots.values() for spot in each])
     dots = {joint: [dot for spot in each for dot in _dots_of(spot, joint, usual)] for joint, each in spots.items()}
+    most = max(len(each) for each in dots.values())
+    if most > MAX_DOTS:
+        raise PhotoError(f"The pose image shows {most} dots of one colour, and at most {MAX_DOTS} are read; {CURE}")
     for right, left in product(dots[Joint.R_SHOULDER], dots[Joint.L_SHOULDER]):
         if math.dist(right.point, left.point) < HIDING * math.sqrt(usual / math.pi):
             dots[Joint.NECK].append(Dot((right.point + left.point) / 2, 0))

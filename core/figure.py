@@ -13,7 +13,7 @@ Vector = tuple[float, float, float]  # outward from the body (or to its left), d
 # Shares of the body below the neck point, of a grown body 7.5 heads tall.
 NECK, TRUNK, THIGH, SHIN, FOOT = 0.044, 0.397, 0.278, 0.265, 0.06
 UPPER_ARM, FOREARM = 0.217, 0.185
-SHOULDER, HIP = 0.136, 0.073  # from the middle
+SHOULDER, HIP = 0.126, 0.068  # from the middle
 SHRUG = 0.3  # of half the shoulders: how far a raised arm lifts its shoulder
 
 # Ways that the head's points face: a point is seen while its way is not turned too far from the viewer.

@@ -16,7 +16,7 @@ EYE = (0.135, 0.0625, 0.36)
 EAR = (0.315, 0.1375, -0.02)
 NECK_BELOW = 0.775  # the neck point, of a grown body
 LEAD = NOSE[2] - EAR[2]
-SHOULDERS = 1.8  # a grown body's shoulders, in heads
+SHOULDERS = 1.57  # a grown body's shoulders, in heads
 TRUNK = 2.48  # and neck to hips
 
 BOX_SIDE = 1.2  # of the head box, in heads: with hair and chin

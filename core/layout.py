@@ -1,5 +1,6 @@
 """Figures side by side in rows, as large as an area allows."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,10 +21,11 @@ class Place:
 def arrange(boxes: Sequence[Box], area: Box, per_row: int) -> list[Place]:
     """Places for figures of these boxes (in body heights), all at one scale, feet of a row on one line.
 
-    `per_row` 0 takes the number that makes the figures largest, and of equal ones the fullest rows.
+    `per_row` 0 takes even rows, as many as make the figures largest.
     """
-    choices = range(1, len(boxes) + 1) if per_row == 0 else [per_row]
-    rows = max((_rows(boxes, count) for count in choices), key=lambda rows: (_scale(rows, area), -_missing(rows)))
+    even = {math.ceil(len(boxes) / rows) for rows in range(1, len(boxes) + 1)}
+    choices = [_rows(boxes, count) for count in ([per_row] if per_row else sorted(even))]
+    rows = max(choices, key=lambda rows: _scale(rows, area))
     scale = _scale(rows, area)
     heights = [_height(row) * scale for row in rows]
     gap = (area[3] - area[1] - sum(heights)) / (len(rows) + 1)
@@ -36,10 +38,6 @@ def arrange(boxes: Sequence[Box], area: Box, per_row: int) -> list[Place]:
 
 def _rows(boxes: Sequence[Box], count: int) -> list[Sequence[Box]]:
     return [boxes[first : first + count] for first in range(0, len(boxes), count)]
-
-
-def _missing(rows: Sequence[Sequence[Box]]) -> int:
-    return len(rows[0]) - len(rows[-1])
 
 
 def _scale(rows: Sequence[Sequence[Box]], area: Box) -> float:

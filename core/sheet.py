@@ -1,9 +1,8 @@
-"""Pose sheets: figures of one character on one picture, from a preset, from key points, or from a user's drawing."""
+"""Pose sheets: figures of one character on one picture, as drawn, from key points, or from a user's drawing."""
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -11,46 +10,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
-from .errors import ConsistentFaceError, PhotoError
-from .figure import Build, Pose, bust, stand
+from .errors import PhotoError
 from .heads import Box, Head, find_box, find_head
+from .image import fit
 from .keypoints import Frame, from_keypoints, to_keypoints
-from .layout import arrange
-from .poses import ACTIONS, HEADS, TURNS
 from .reading import read_people
 from .skeleton import Lines, Person, draw
 
 MULTIPLE = 64  # of a sheet's sides: what every checkpoint samples, so that no ControlNet has to crop its hint
-MIN_HEAD = 16  # pixels: below, nobody can tell which way a head is turned
-MAX_FIGURES = 8  # of a section
-GROWN = Build()
-
-
-class Preset(Enum):
-    """What a sheet shows."""
-
-    turnaround = "turnaround"
-    heads = "heads"
-    actions = "actions"
-    full_sheet = "full sheet"
-
-
-@dataclass(frozen=True)
-class Section:
-    """Poses of one kind: how many are shown unless asked otherwise, and at what share of the sheet's height."""
-
-    poses: tuple[Pose, ...]
-    figures: int
-    share: float = 1
-    busts: bool = False
-
-
-SECTIONS = {
-    Preset.turnaround: (Section(TURNS, 4),),
-    Preset.heads: (Section(HEADS, 6, busts=True),),
-    Preset.actions: (Section(ACTIONS, 6),),
-    Preset.full_sheet: (Section(HEADS, 5, 0.2, busts=True), Section(TURNS, 4, 0.44), Section(ACTIONS, 4, 0.36)),
-}
+READ_SIDE = 2048  # larger drawings are read reduced: their dots are large enough
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,34 +60,10 @@ class PoseSheet:
         return to_keypoints([figure.person for figure in self.figures], self.width, self.height)
 
 
-def draw_preset(
-    preset: Preset,
-    width: int,
-    height: int,
-    lines: Lines = Lines.openpose,
-    figures: int = 0,
-    per_row: int = 0,
-    build: Build = GROWN,
-) -> PoseSheet:
-    """Draws a preset on a picture of this size, rounded to multiples of 64.
-
-    `figures` is how many each of its sections shows, 0 its own number; `per_row` 0 makes them as large as possible.
-    ConsistentFaceError where the figures would be too small to tell how their heads are turned.
-    """
-    width, height = (max(MULTIPLE, round(side / MULTIPLE) * MULTIPLE) for side in (width, height))
-    sections, top, people = SECTIONS[preset], 0.0, []
-    for section in sections:
-        bottom = top + height * section.share / sum(each.share for each in sections)
-        people += _place(section, (0, top, width, bottom), figures, per_row, build)
-        top = bottom
-    sheet = _drawn(people, width, height, lines)
-    smallest = min(head.box[2] - head.box[0] for head in sheet.heads)
-    if smallest < MIN_HEAD:
-        raise ConsistentFaceError(
-            f"{len(people)} figures on {width}x{height} pixels have heads of {smallest:.0f} pixels, and at least "
-            f"{MIN_HEAD} are needed to show how a head is turned; take a larger size or fewer figures."
-        )
-    return sheet
+def draw_people(people: Sequence[Person], width: int, height: int, lines: Lines) -> PoseSheet:
+    """Draws people where they are on a picture of this size."""
+    picture = draw(people, width, height, lines).astype(np.float32) / 255
+    return PoseSheet(torch.from_numpy(picture)[None], _figures(people))
 
 
 def from_people(frames: Sequence[Mapping[str, Any]] | Mapping[str, Any], pixels: int, lines: Lines) -> PoseSheet:
@@ -128,7 +72,7 @@ def from_people(frames: Sequence[Mapping[str, Any]] | Mapping[str, Any], pixels:
     if not people:
         raise PhotoError("The pose key points hold no person; detect the pose in another picture, or draw one.")
     size = fit_size(width, height, pixels)
-    return _drawn([person.moved(*_inside(width, height, size)) for person in people], *size, lines)
+    return draw_people([person.moved(*_inside(width, height, size)) for person in people], *size, lines)
 
 
 def from_picture(image: Tensor, pixels: int) -> PoseSheet:
@@ -138,12 +82,14 @@ def from_picture(image: Tensor, pixels: int) -> PoseSheet:
     """
     if len(image) != 1:
         raise PhotoError(f"The pose image is a batch of {len(image)} pictures, and a sheet is one; choose one of them.")
-    picture = image[..., :3].float().clamp(0, 1).cpu()
-    people = read_people((picture[0] * 255).round().byte().numpy())
+    picture = image[..., :3].float().cpu()
     height, width = picture.shape[1:3]
+    readable = fit(picture, READ_SIDE, READ_SIDE)
+    people = read_people((readable[0].clamp(0, 1) * 255).round().byte().numpy())
     size = fit_size(width, height, pixels)
     scale, x, y = _inside(width, height, size)
-    return PoseSheet(_resized(picture, scale, size), _figures([person.moved(scale, x, y) for person in people]))
+    moved = [person.moved(scale * width / readable.shape[2], x, y) for person in people]
+    return PoseSheet(_resized(picture, scale, size), _figures(moved))
 
 
 def fit_size(width: int, height: int, pixels: int) -> tuple[int, int]:
@@ -151,25 +97,6 @@ def fit_size(width: int, height: int, pixels: int) -> tuple[int, int]:
     scale = math.sqrt(pixels / (width * height))
     across, down = (max(MULTIPLE, round(side * scale / MULTIPLE) * MULTIPLE) for side in (width, height))
     return across, down
-
-
-def _place(section: Section, area: Box, figures: int, per_row: int, build: Build) -> list[Person]:
-    poses = section.poses[: figures or section.figures]
-    bodies = [stand(pose, build) for pose in poses]
-    if section.busts:
-        bodies = [bust(body) for body in bodies]
-    boxes = [_above_ground(find_box(body), pose) for body, pose in zip(bodies, poses, strict=True)]
-    places = arrange(boxes, area, per_row)
-    return [Person.of_body(body).moved(at.scale, at.x, at.y) for body, at in zip(bodies, places, strict=True)]
-
-
-def _above_ground(box: Box, pose: Pose) -> Box:
-    return box[0], box[1], box[2], box[3] + pose.lift
-
-
-def _drawn(people: Sequence[Person], width: int, height: int, lines: Lines) -> PoseSheet:
-    picture = draw(people, width, height, lines).astype(np.float32) / 255
-    return PoseSheet(torch.from_numpy(picture)[None], _figures(people))
 
 
 def _bounding_box(head: Head, width: int, height: int) -> dict[str, Any]:
@@ -193,6 +120,8 @@ def _resized(picture: Tensor, scale: float, size: tuple[int, int]) -> Tensor:
     height, width = (round(side * scale) for side in picture.shape[1:3])
     bchw = picture.movedim(-1, 1)
     if (height, width) != bchw.shape[2:]:
-        bchw = interpolate(bchw, (height, width), mode="bicubic", antialias=True).clamp(0, 1)
+        bchw = interpolate(bchw, (height, width), mode="bicubic", antialias=True)
     left, top = (size[0] - width) // 2, (size[1] - height) // 2
-    return pad(bchw, (left, size[0] - width - left, top, size[1] - height - top)).movedim(1, -1).contiguous()
+    return (
+        pad(bchw, (left, size[0] - width - left, top, size[1] - height - top)).clamp(0, 1).movedim(1, -1).contiguous()
+    )

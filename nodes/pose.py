@@ -6,7 +6,8 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..core.figure import Build
-from ..core.sheet import MAX_FIGURES, MULTIPLE, PoseSheet, Preset, draw_preset, from_people, from_picture
+from ..core.presets import MAX_FIGURES, Preset, draw_preset
+from ..core.sheet import MULTIPLE, PoseSheet, from_people, from_picture
 from ..core.skeleton import Lines
 from . import types
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from itertools import chain
+from typing import Any
 
 import numpy as np
 import pytest
@@ -59,7 +60,7 @@ def test_what_goes_out_comes_back() -> None:
     ],
     ids=["frame", "list", "first frame", "null arrays", "shares of the canvas", "scores", "BODY_25"],
 )
-def test_every_known_form_is_read(given: object) -> None:
+def test_every_known_form_is_read(given: Any) -> None:
     (person,), width, height = from_keypoints(given)
     assert (width, height) == (400, 200)
     np.testing.assert_allclose(person.body, np.array(BODY)[:, :2])
@@ -86,6 +87,6 @@ def test_people_without_a_body_are_left_out() -> None:
 
 
 @pytest.mark.parametrize("given", [[], None, {"people": []}, [{"canvas_width": 0, "canvas_height": 5}], ["x"]])
-def test_frames_without_a_canvas_are_refused(given: object) -> None:
+def test_frames_without_a_canvas_are_refused(given: Any) -> None:
     with pytest.raises(PhotoError, match="no canvas size"):
         from_keypoints(given)

@@ -14,7 +14,8 @@ from PIL import Image
 from consistent_face.core.errors import ConsistentFaceError, PhotoError
 from consistent_face.core.figure import Build
 from consistent_face.core.heads import View
-from consistent_face.core.sheet import PoseSheet, Preset, draw_preset, fit_size, from_people, from_picture
+from consistent_face.core.presets import Preset, draw_preset
+from consistent_face.core.sheet import PoseSheet, fit_size, from_people, from_picture
 from consistent_face.core.skeleton import LIMB_COLOURS, PALETTE, Joint, Lines, seen
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "pose"
@@ -241,6 +242,15 @@ def test_photos_and_single_limbs_are_refused() -> None:
     arm[:, : arm.shape[1] // 2 + 40] = 0
     with pytest.raises(PhotoError, match="No figure was found"):
         from_picture(image(arm), 1 << 20)
+
+
+def test_starry_skies_are_refused_at_once() -> None:
+    sky = np.zeros((1024, 1024, 3))
+    for number, limb in enumerate(LIMB_COLOURS):
+        sky[8 * number : 8 * number + 4] = limb
+    sky[200::8, ::8] = PALETTE[Joint.NECK]
+    with pytest.raises(PhotoError, match="dots of one colour"):
+        from_picture(image(sky), 1 << 20)
 
 
 def test_several_pictures_are_no_sheet() -> None:
