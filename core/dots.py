@@ -12,7 +12,7 @@ from .skeleton import LIMB_COLOURS, PALETTE, Colour, Joint
 
 BLACK_BELOW = 64  # of the brightest channel: JPEG's noise around lines stays under it
 MIN_BLACK = 0.4
-MIN_PAINTED = 0.6
+MIN_PAINTED = 0.4  # of all that is coloured: hands have colours of their own, and reducing makes more
 MIN_LIMBS = 0.3  # of the dots' area: some draw their limbs in the dots' full colours
 DOT_NEAR, LIMB_NEAR = 42, 25  # half the way to the next colour of the palette, and of the darker limbs
 EARS = (Joint.R_EAR, Joint.L_EAR)
@@ -32,6 +32,7 @@ class Layers:
     dots: np.ndarray
     limbs: np.ndarray
     bright: np.ndarray
+    faces: np.ndarray  # the white points of faces
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +49,8 @@ def find_layers(picture: np.ndarray) -> Layers:
     dots, limbs = (np.full(bright.shape, -1, np.int8) for _ in range(2))
     dots[bright] = _nearest(picture[bright], PALETTE, DOT_NEAR)
     limbs[bright] = _nearest(picture[bright], LIMB_COLOURS, LIMB_NEAR)
-    layers = Layers(dots, limbs, bright)
+    faces = (picture.min(axis=2) >= 2 * BLACK_BELOW) & (np.ptp(picture, axis=2) < BLACK_BELOW)
+    layers = Layers(dots, limbs, bright, faces)
     _check_is_drawing(picture, layers)
     return layers
 
@@ -82,12 +84,12 @@ def _check_is_drawing(picture: np.ndarray, layers: Layers) -> None:
     black = 1 - layers.bright.mean()
     if black == 1:
         raise PhotoError(f"The pose image shows no figure, it is black all over; {CURE}")
-    white = (picture > 255 - DOT_NEAR).all(axis=2)  # the points of faces
-    painted = ((layers.dots >= 0) | (layers.limbs >= 0) | white)[layers.bright].mean()
+    coloured = np.ptp(picture, axis=2) >= BLACK_BELOW  # all but black and the white points of faces
+    painted = ((layers.dots >= 0) | (layers.limbs >= 0))[coloured].mean() if coloured.any() else 0.0
     if black < MIN_BLACK or painted < MIN_PAINTED:
         raise PhotoError(
-            f"The pose image is no OpenPose drawing: {black:.0%} of it is black, and {painted:.0%} of the rest has the "
-            f"colours of key points; {CURE}"
+            f"The pose image is no OpenPose drawing: {black:.0%} of it is black, and {painted:.0%} of what is coloured "
+            f"has the colours of key points; {CURE}"
         )
     if (layers.limbs >= 0).sum() < MIN_LIMBS * (layers.dots >= 0).sum():
         raise PhotoError(

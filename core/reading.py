@@ -20,6 +20,7 @@ MIN_LIMB = 0.5
 COVERED = 0.55  # what a point of a limb counts for where something else was drawn over it
 WHOLE, FAR = 0.3, 0.2  # of a limb's merit: for whole dots, and against one as long as the picture's diagonal
 MIN_JOINTS = 4
+MIN_FACE, FACE_REACH = 40, 0.8  # pixels, and of the way from nose to neck: another's face may be next to it
 EAR_REACH = 1.5  # of half the shoulders, or of half the trunk: how far from the neck a faceless ear is looked for
 
 
@@ -35,8 +36,10 @@ def read_people(picture: np.ndarray) -> list[Person]:
 
     PhotoError where it is no OpenPose drawing, or shows no figure.
     """
-    groups = _join(find_layers(picture))
+    layers = find_layers(picture)
+    groups = _join(layers)
     _add_ears(groups)
+    _add_covered_ears(groups, layers.faces)
     bodies = [_body(group) for group in groups if len(group.joints) >= MIN_JOINTS]
     if not bodies:
         raise PhotoError(f"No figure was found in the pose image, which has its background and colours; {CURE}")
@@ -83,6 +86,20 @@ def _add_ears(groups: Sequence[_Group]) -> None:
         if distance < _reach(back) and not each.joints.keys() & back.joints.keys():
             back.joints |= each.joints
             each.joints.clear()
+
+
+def _add_covered_ears(groups: Sequence[_Group], faces: np.ndarray) -> None:
+    """The points of a face cover its ears, and reach from the one to the other."""
+    rows, columns = np.nonzero(faces)
+    for joints in (group.joints for group in groups):
+        if not {Joint.NOSE, Joint.NECK} <= joints.keys() or joints.keys() >= set(EARS):
+            continue
+        nose = joints[Joint.NOSE]
+        reach = FACE_REACH * math.dist(nose, joints[Joint.NECK])
+        near = np.hypot(columns - nose[0], rows - nose[1]) < reach
+        if near.sum() >= MIN_FACE:
+            for ear, edge in zip(EARS, (columns[near].min(), columns[near].max()), strict=True):
+                joints.setdefault(ear, np.array([edge, nose[1]]))
 
 
 def _reach(group: _Group) -> float:

@@ -16,7 +16,7 @@ from consistent_face.core.figure import Build
 from consistent_face.core.heads import View
 from consistent_face.core.presets import Preset, draw_preset
 from consistent_face.core.sheet import PoseSheet, fit_size, from_people, from_picture
-from consistent_face.core.skeleton import LIMB_COLOURS, PALETTE, Joint, Lines, seen
+from consistent_face.core.skeleton import LIMB_COLOURS, PALETTE, Joint, Lines, Person, draw, seen
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "pose"
 SHEETS = {
@@ -224,7 +224,7 @@ BARS[40:48] = 120, 120, 120
         (np.zeros((64, 64, 3)), "shows no figure, it is black all over"),
         (NOISE, "is no OpenPose drawing: .* of it is black"),
         (PLAIN, "is no OpenPose drawing: 0% of it is black"),
-        (BARS, "is no OpenPose drawing: 97% of it is black, and 0% of the rest"),
+        (BARS, "is no OpenPose drawing: 97% of it is black, and 0% of what"),
         (DOTS, "limbs as bright as its joints"),
     ],
     ids=["black", "noise", "plain", "bars", "dots"],
@@ -268,3 +268,17 @@ def test_key_points_are_drawn_at_their_aspect() -> None:
     assert torch.equal(same.picture, sheet.picture)
     with pytest.raises(PhotoError, match="hold no person"):
         from_people([{"canvas_width": 64, "canvas_height": 64, "people": []}], 1 << 18, Lines.openpose)
+
+
+def test_faces_drawn_over_their_ears_are_found() -> None:
+    """Detectors draw a face's white points last: over eyes and ears."""
+    drawn = draw_preset(Preset.heads, 1024, 1024, figures=1)
+    person, head = drawn.figures[0].person, drawn.heads[0]
+    middle, half = np.mean([head.box[:2], head.box[2:]], axis=0), (head.box[2] - head.box[0]) / 2.4
+    around = np.linspace(0, 2 * np.pi, 68, endpoint=False)
+    outline = middle + np.column_stack([0.63 * np.cos(around), 0.28 + 0.6 * np.sin(around)]) * half
+    ears = person.body[[Joint.R_EAR, Joint.L_EAR]]
+    faced = Person(person.body, np.concatenate([outline, ears]), person.left_hand, person.right_hand)
+    found = from_picture(image(draw([faced], 1024, 1024, Lines.openpose)), 1 << 20)
+    assert [each.view for each in found.heads] == [FRONT]
+    np.testing.assert_allclose(found.heads[0].box, head.box, atol=(head.box[2] - head.box[0]) * 0.1)
