@@ -275,10 +275,11 @@ def test_faces_drawn_over_their_ears_are_found() -> None:
     drawn = draw_preset(Preset.heads, 1024, 1024, figures=1)
     person, head = drawn.figures[0].person, drawn.heads[0]
     middle, half = np.mean([head.box[:2], head.box[2:]], axis=0), (head.box[2] - head.box[0]) / 2.4
-    around = np.linspace(0, 2 * np.pi, 68, endpoint=False)
+    around = np.linspace(0, 2 * np.pi, 62, endpoint=False)
     outline = middle + np.column_stack([0.63 * np.cos(around), 0.28 + 0.6 * np.sin(around)]) * half
-    ears = person.body[[Joint.R_EAR, Joint.L_EAR]]
-    faced = Person(person.body, np.concatenate([outline, ears]), person.left_hand, person.right_hand)
+    eyes, ears = person.body[[Joint.R_EYE, Joint.L_EYE]], person.body[[Joint.R_EAR, Joint.L_EAR]]
+    covering = [eyes - (2, 0), eyes + (2, 0), ears - (2, 0), ears + (2, 0)]
+    faced = Person(person.body, np.concatenate([outline, *covering]), person.left_hand, person.right_hand)
     found = from_picture(image(draw([faced], 1024, 1024, Lines.openpose)), 1 << 20)
     assert [each.view for each in found.heads] == [FRONT]
     np.testing.assert_allclose(found.heads[0].box, head.box, atol=(head.box[2] - head.box[0]) * 0.1)
