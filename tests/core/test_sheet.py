@@ -278,7 +278,7 @@ def test_faces_drawn_over_their_ears_are_found() -> None:
     around = np.linspace(0, 2 * np.pi, 62, endpoint=False)
     outline = middle + np.column_stack([0.63 * np.cos(around), 0.28 + 0.6 * np.sin(around)]) * half
     eyes, ears = person.body[[Joint.R_EYE, Joint.L_EYE]], person.body[[Joint.R_EAR, Joint.L_EAR]]
-    covering = [eyes - (2, 0), eyes + (2, 0), ears - (2, 0), ears + (2, 0)]
+    covering = [each + np.array([beside, 0]) for each in (eyes, ears) for beside in (-2, 2)]
     faced = Person(person.body, np.concatenate([outline, *covering]), person.left_hand, person.right_hand)
     found = from_picture(image(draw([faced], 1024, 1024, Lines.openpose)), 1 << 20)
     assert [each.view for each in found.heads] == [FRONT]
