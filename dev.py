@@ -94,6 +94,7 @@ def install(groups: Sequence[str]) -> None:
     chosen = [part for group in groups for part in ("--group", group)]
     requirements = ["-c", constraints, "-r", ROOT / ".host" / "requirements.txt", "-r", pack, *chosen]
     run_logged("Installing ComfyUI's and our own packages", pip(*requirements), network)
+    run_logged("Compiling what rembg compiles once", [PYTHON, "-c", "import rembg"], network)
     if has_nvidia():
         uninstall = [PYTHON, "-m", "pip", "uninstall", "-y", "onnxruntime", "onnxruntime-gpu"]
         run_logged("Removing the CPU build of onnxruntime, which hides CUDA", uninstall, network)

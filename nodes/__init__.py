@@ -2,7 +2,7 @@
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import faceid, faces, folders, photo
+from . import avatar, background, faceid, faces, folders, photo, pose, safety
 
 
 class ConsistentFaceExtension(ComfyExtension):
@@ -12,4 +12,5 @@ class ConsistentFaceExtension(ComfyExtension):
         folders.register()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [*photo.NODES, *faces.NODES, *faceid.NODES]
+        rooms = (photo, faces, faceid, pose, background, avatar, safety)
+        return [node for room in rooms for node in room.NODES]

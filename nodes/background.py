@@ -12,10 +12,10 @@ from ..core import catalog
 from ..core.errors import ConsistentFaceError, ModelMissingError
 from ..core.matting import parse_colour, replace_background
 from ..core.remover import BackgroundRemover as Remover
+from . import folders
 from .types import BackgroundRemover
 
 CATEGORY = "consistent face/background"
-FOLDER = "rembg"
 STANDARD = "isnet-general-use.onnx"  # offered when missing too, so that the templates open
 
 
@@ -32,7 +32,7 @@ class LoadBackgroundRemover(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "model",
-                    options=sorted({*folder_paths.get_filename_list(FOLDER), STANDARD}),
+                    options=sorted({*folder_paths.get_filename_list(folders.BACKGROUND), STANDARD}),
                     default=STANDARD,
                     tooltip="u2netp is small and quick, isnet-general-use good, BiRefNet best at hair and slow "
                     "without a GPU.",
@@ -43,9 +43,9 @@ class LoadBackgroundRemover(io.ComfyNode):
 
     @classmethod
     def execute(cls, model: str) -> io.NodeOutput:
-        path = folder_paths.get_full_path(FOLDER, model)
+        path = folder_paths.get_full_path(folders.BACKGROUND, model)
         if path is None:
-            raise ModelMissingError(catalog.missing(model, FOLDER))
+            raise ModelMissingError(catalog.missing(model, folders.BACKGROUND))
         return io.NodeOutput(Remover.load(Path(path)))
 
     @classmethod

@@ -6,12 +6,22 @@ import folder_paths
 
 ADAPTERS = "ipadapter"
 INSIGHTFACE = "insightface"
+BACKGROUND = "rembg"
+SAFETY = "safety"
+
+# What a combo lists of each folder; InsightFace's packs are folders, which Load Face Analysis lists itself.
+EXTENSIONS: dict[str, set[str]] = {
+    ADAPTERS: set(folder_paths.supported_pt_extensions),
+    INSIGHTFACE: {".onnx"},
+    BACKGROUND: {".onnx"},
+    SAFETY: {".onnx"},
+}
 
 
 def register() -> None:
-    """Adds `models/ipadapter` and `models/insightface` to ComfyUI's model folders."""
-    for name in (ADAPTERS, INSIGHTFACE):
+    """Adds the folders below `models` to ComfyUI's."""
+    for name, wanted in EXTENSIONS.items():
         folder_paths.add_model_folder_path(name, os.path.join(folder_paths.models_dir, name))
-    paths, extensions = folder_paths.folder_names_and_paths[ADAPTERS]
-    if not extensions:  # a folder just made lists every file
-        folder_paths.folder_names_and_paths[ADAPTERS] = (paths, set(folder_paths.supported_pt_extensions))
+        paths, extensions = folder_paths.folder_names_and_paths[name]
+        if not extensions:  # a folder just made lists every file
+            folder_paths.folder_names_and_paths[name] = (paths, set(wanted))

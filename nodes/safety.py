@@ -12,10 +12,10 @@ from ..core.classifier import OnnxClassifier
 from ..core.conceal import Concealment
 from ..core.errors import ModelMissingError
 from ..core.safety import Classifier, describe, guard, judge
+from . import folders
 from .types import SafetyClassifier, SafetyVerdicts
 
 CATEGORY = "consistent face/safety"
-FOLDER = "safety"
 STANDARD = "open-nsfw.onnx"  # offered when missing too, so that the templates open
 REPORT = "report"
 LIMITS = "open_nsfw was trained on photographs: it misses drawings, cartoons and violence."
@@ -33,7 +33,7 @@ class LoadSafetyClassifier(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "model",
-                    options=sorted({*folder_paths.get_filename_list(FOLDER), STANDARD}),
+                    options=sorted({*folder_paths.get_filename_list(folders.SAFETY), STANDARD}),
                     default=STANDARD,
                     tooltip=f"{LIMITS} Another classifier needs a description in a .json beside it: see the help.",
                 ),
@@ -43,9 +43,9 @@ class LoadSafetyClassifier(io.ComfyNode):
 
     @classmethod
     def execute(cls, model: str) -> io.NodeOutput:
-        path = folder_paths.get_full_path(FOLDER, model)
+        path = folder_paths.get_full_path(folders.SAFETY, model)
         if path is None:
-            raise ModelMissingError(catalog.missing(model, FOLDER))
+            raise ModelMissingError(catalog.missing(model, folders.SAFETY))
         return io.NodeOutput(OnnxClassifier.load(Path(path)))
 
     @classmethod

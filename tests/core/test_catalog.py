@@ -9,9 +9,10 @@ from consistent_face.core import catalog
 from consistent_face.core.catalog import FILES
 
 # What a workflow of each set cannot run without, as folders.
+DIFFUSION = {"checkpoints", "ipadapter", "clip_vision", "controlnet", "upscale_models", "rembg", "safety"}
 NEEDED = {
-    "sd15": {"checkpoints", "ipadapter", "clip_vision", "controlnet", "upscale_models", catalog.BUFFALO_FOLDER},
-    "sdxl": {"checkpoints", "ipadapter", "clip_vision", "controlnet", "upscale_models", catalog.BUFFALO_FOLDER},
+    "sd15": {*DIFFUSION, catalog.BUFFALO_FOLDER},
+    "sdxl": {*DIFFUSION, catalog.BUFFALO_FOLDER},
     "faces": {catalog.BUFFALO_FOLDER},
 }
 

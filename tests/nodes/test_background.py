@@ -14,7 +14,8 @@ import nodes
 from consistent_face.core.errors import ConsistentFaceError, ModelMissingError
 from consistent_face.core.image import load_photo, no_photo
 from consistent_face.core.remover import BackgroundRemover
-from consistent_face.nodes.background import FOLDER, STANDARD, LoadBackgroundRemover, RemoveBackground
+from consistent_face.nodes import folders
+from consistent_face.nodes.background import STANDARD, LoadBackgroundRemover, RemoveBackground
 from consistent_face.tools.paths import model_roots
 
 PHOTOS = Path(__file__).resolve().parents[1] / "photos"
@@ -22,8 +23,8 @@ PHOTOS = Path(__file__).resolve().parents[1] / "photos"
 
 @pytest.fixture(autouse=True)
 def folder(monkeypatch: pytest.MonkeyPatch) -> None:
-    places = [str(root / FOLDER) for root in model_roots()]
-    monkeypatch.setitem(folder_paths.folder_names_and_paths, FOLDER, (places, {".onnx"}))
+    places = [str(root / folders.BACKGROUND) for root in model_roots()]
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, folders.BACKGROUND, (places, {".onnx"}))
 
 
 @pytest.fixture

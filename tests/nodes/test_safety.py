@@ -11,7 +11,8 @@ from consistent_face.core.conceal import Concealment, conceal
 from consistent_face.core.errors import ModelMissingError, WrongModelError
 from consistent_face.core.image import load_photo, no_photo
 from consistent_face.core.safety import Classifier, Verdict
-from consistent_face.nodes.safety import FOLDER, STANDARD, CheckSafety, LoadSafetyClassifier
+from consistent_face.nodes import folders
+from consistent_face.nodes.safety import STANDARD, CheckSafety, LoadSafetyClassifier
 from consistent_face.tools.paths import model_roots
 
 PHOTOS = Path(__file__).resolve().parents[1] / "photos"
@@ -29,8 +30,8 @@ class Fixed:
 
 @pytest.fixture(autouse=True)
 def folder(monkeypatch: pytest.MonkeyPatch) -> None:
-    places = [str(root / FOLDER) for root in model_roots()]
-    monkeypatch.setitem(folder_paths.folder_names_and_paths, FOLDER, (places, {".onnx"}))
+    places = [str(root / folders.SAFETY) for root in model_roots()]
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, folders.SAFETY, (places, {".onnx"}))
 
 
 @pytest.fixture
