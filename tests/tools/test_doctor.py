@@ -77,7 +77,7 @@ def test_model_file_present_wrong_and_missing(tmp_path: Path) -> None:
     content = b"weights"
     file = ModelFile("m.bin", "f", "https://x/m", 7, hashlib.sha256(content).hexdigest(), "MIT", True, ("sd15", "sdxl"))
     missing = doctor.check_model(file, [tmp_path], hashed=True)
-    assert missing == Finding("note", "missing: m.bin (0 MB)", "python dev.py models --set sd15 or sdxl")
+    assert missing == Finding("note", "missing: m.bin (0 MB)", "python dev.py models m.bin")
     path = tmp_path / "f" / "m.bin"
     path.parent.mkdir()
     path.write_bytes(content)
