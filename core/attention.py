@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .errors import IdentityError
 from .faceid import LayerTokens
 
 # Where sampling leaves the ids of the positive prompt's conds, among ComfyUI's transformer options.
@@ -41,10 +42,28 @@ class Scope:
     """
 
     def __init__(self, mask: Tensor | None = None, sigmas: tuple[float, float] | None = None) -> None:
+        if mask is not None and mask.numel() == 0:
+            raise IdentityError(
+                f"The mask has no picture ({'x'.join(map(str, mask.shape))}), so the face would act nowhere: connect "
+                "a mask of at least one pixel, or none for the whole picture."
+            )
         self.mask = mask if mask is None or mask.ndim == 3 else mask.unsqueeze(0)
         self.sigmas = sigmas
         self._areas: dict[object, Tensor] = {}
         self._gate: tuple[object, Tensor | None] = (None, None)
+
+    def each(self, people: int) -> list["Scope"]:
+        """A scope for each of several people in one picture: to each their mask, in their order.
+
+        Raises IdentityError when there are fewer masks than people.
+        """
+        masks = 0 if self.mask is None else len(self.mask)
+        if self.mask is None or masks < people:
+            raise IdentityError(
+                f"{people} identities share the picture, but there are {masks} masks: connect one mask for each, as "
+                "from Mask Faces, or remove identities."
+            )
+        return [Scope(mask, self.sigmas) for mask in self.mask[:people].split(1)]
 
     def limit(self, x: Tensor, options: Options, chunks: int) -> Tensor:
         """x [B, tokens, channels], zero outside the scope."""
@@ -82,8 +101,9 @@ class IdentityAttention:
     """Replaces the attention of one layer; called as ComfyUI calls it, before the layer's output projection.
 
     `previous` is the replacement that stood here, or None, a callable of the same form that may have the methods
-    below; it still makes the layer's own result. The tokens are never changed; their rows in the batch's order, on
-    its device, are kept until the end of sampling.
+    below; it still makes the layer's own result. Picture i of the batch shows person i, beginning again when there
+    are fewer people. The tokens are never changed; their rows in the batch's order, on its device, are kept until the
+    end of sampling.
     """
 
     def __init__(self, tokens: LayerTokens, scope: Scope, attention: Attention, previous: Any = None) -> None:
@@ -106,9 +126,10 @@ class IdentityAttention:
     def _expanded(self, q: Tensor, positive: tuple[bool, ...]) -> tuple[Tensor, Tensor]:
         key = (positive, q.shape[0], q.device, q.dtype)
         if key not in self._rows:
-            each = q.shape[0] // len(positive)
-            rows = [0 if follows else 1 for follows in positive for _ in range(each)]
-            self._rows[key] = (self.tokens.keys[rows].to(q), self.tokens.values[rows].to(q))
+            pictures, people = q.shape[0] // len(positive), self.tokens.keys.shape[1]
+            sides = [0 if follows else 1 for follows in positive for _ in range(pictures)]
+            turns = [picture % people for _ in positive for picture in range(pictures)]
+            self._rows[key] = (self.tokens.keys[sides, turns].to(q), self.tokens.values[sides, turns].to(q))
         return self._rows[key]
 
     def to(self, target: torch.device | torch.dtype) -> "IdentityAttention":

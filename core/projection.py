@@ -1,21 +1,41 @@
-"""The networks that turn a face into tokens, named and shaped as in the published FaceID files.
+"""The networks that turn a person into tokens, named and shaped as in the published files, one for each kind.
 
 Written from the IP-Adapter paper (arXiv:2308.06721) and the reference at github.com/tencent-ailab/IP-Adapter
-(Apache-2.0). Every size is read from the tensors.
+(Apache-2.0). Every size is read from the tensors. Each network has `read`, which gives the tokens [2, T, context] of
+a person, row 0, and of nobody, row 1; and those of the structure, where a setting scales it, or None.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
-HEAD = 64  # channels of one attention head, in every published file
+from .resampler import Resampler
+from .variants import Kind
+
+Tokens = tuple[Tensor, Tensor | None]
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """A person as the networks read one: N faces, with E numbers each."""
+
+    embeddings: Tensor  # [N, E], as the recogniser gives them
+    unit: Tensor  # [E], of all faces together
+    shares: Tensor  # [N], summing to 1
+    sight: Tensor | None = None  # CLIP vision's penultimate hidden states of the crops [N, L, width]
+    blank: Tensor | None = None  # the same of a crop of zeros after CLIP's normalisation [1, L, width]
+
+    def to(self, device: torch.device) -> "Reading":
+        moved: dict[str, Any] = {name: None if x is None else x.to(device) for name, x in vars(self).items()}
+        return Reading(**moved)
 
 
 class FaceProjection(nn.Module):
-    """A unit embedding becomes T tokens: two linear layers and a norm."""
+    """FaceID: a unit embedding becomes T tokens by two linear layers and a norm."""
 
     def __init__(self, weights: Mapping[str, Tensor], ops: Any) -> None:
         super().__init__()
@@ -26,80 +46,116 @@ class FaceProjection(nn.Module):
         self.norm = ops.LayerNorm(self.context)
 
     def forward(self, embedding: Tensor) -> Tensor:
-        """[N, embedding] -> [N, T, context]; zeros give the unconditional tokens, which are not zero."""
+        """[N, E] -> [N, T, context]; zeros give the unconditional tokens, which are not zero."""
         return self.norm(self.proj(embedding).unflatten(-1, (-1, self.context)))
 
+    def read(self, person: Reading) -> Tokens:
+        return self(torch.stack([person.unit, torch.zeros_like(person.unit)])), None
 
-class FacePlusProjection(FaceProjection):
-    """The same tokens, and what CLIP vision saw of the face, gathered by them."""
+
+class PlusProjection(FaceProjection):
+    """FaceID Plus and Plus v2: the same tokens, and what CLIP vision saw of the face, gathered by them."""
 
     def __init__(self, weights: Mapping[str, Tensor], ops: Any) -> None:
         super().__init__(weights, ops)
-        self.perceiver_resampler = Resampler(weights, self.context, ops)
+        prefix = "perceiver_resampler."
+        part = {name.removeprefix(prefix): x for name, x in weights.items() if name.startswith(prefix)}
+        self.perceiver_resampler = Resampler(part, ops)
 
-    def structure(self, tokens: Tensor, sight: Tensor) -> Tensor:
-        """Tokens [N, T, context] and CLIP's penultimate hidden states [N, L, width] -> [N, T, context]."""
-        return self.perceiver_resampler(tokens, sight)
+    def read(self, person: Reading) -> Tokens:
+        """The structure of several crops is their mean by shares; without sight there is none."""
+        tokens, _ = super().read(person)
+        if person.sight is None or person.blank is None:
+            return tokens, None
+        seen = self.perceiver_resampler(tokens[:1].expand(len(person.sight), -1, -1), person.sight)
+        unseen = self.perceiver_resampler(tokens[1:], person.blank)
+        return tokens, torch.cat([(seen * person.shares.view(-1, 1, 1)).sum(0, keepdim=True), unseen])
 
 
-class Resampler(nn.Module):
-    """Tokens look at a picture's hidden states, in several rounds."""
+class PlusV1Projection(PlusProjection):
+    """FaceID Plus has no shortcut past CLIP vision: its structure is all, and nothing scales it."""
 
-    def __init__(self, weights: Mapping[str, Tensor], context: int, ops: Any) -> None:
+    def read(self, person: Reading) -> Tokens:
+        tokens, structure = super().read(person)
+        return tokens if structure is None else structure, None
+
+
+class PortraitProjection(FaceProjection):
+    """Portrait: tokens of each face, side by side."""
+
+    def read(self, person: Reading) -> Tokens:
+        units = normalize(person.embeddings, dim=1)
+        return _side_by_side(self(units), self(torch.zeros_like(units[:1]))), None
+
+
+class LatentProjection(Resampler):
+    """Learned tokens that look at a sequence."""
+
+    def __init__(self, weights: Mapping[str, Tensor], ops: Any) -> None:
+        super().__init__(weights, ops)
+        self.latents = nn.Parameter(torch.empty(weights["latents"].shape))
+        self.context = weights["proj_out.weight"].shape[0]
+
+    def gather(self, sequences: Tensor) -> Tensor:
+        """[N, L, seen] -> [N, T, context]."""
+        return self(self.latents.to(sequences).expand(len(sequences), -1, -1), sequences)
+
+
+class UnnormProjection(LatentProjection):
+    """Portrait unnorm: they look at each face's embedding, which is not brought to length 1."""
+
+    def read(self, person: Reading) -> Tokens:
+        faces = person.embeddings.unsqueeze(1)
+        return _side_by_side(self.gather(faces), self.gather(torch.zeros_like(faces[:1]))), None
+
+
+class PlusFaceProjection(LatentProjection):
+    """Plus Face: they look at what CLIP vision saw of each crop."""
+
+    def read(self, person: Reading) -> Tokens:
+        assert person.sight is not None and person.blank is not None
+        return _side_by_side(self.gather(person.sight), self.gather(person.blank)), None
+
+
+class FullFaceProjection(nn.Module):
+    """Full Face: every hidden state of CLIP vision becomes a token."""
+
+    def __init__(self, weights: Mapping[str, Tensor], ops: Any) -> None:
         super().__init__()
-        depth = sum(1 for name in weights if name.endswith(".0.to_q.weight"))
-        width = weights["perceiver_resampler.proj_in.weight"].shape[1]
-        self.proj_in = ops.Linear(width, context)
-        self.layers = nn.ModuleList(
-            nn.ModuleList([Look(context, ops), _feed_forward(context, ops)]) for _ in range(depth)
-        )
-        self.proj_out = ops.Linear(context, context)
-        self.norm_out = ops.LayerNorm(context)
+        hidden, seen = weights["proj.0.weight"].shape
+        self.context = weights["proj.2.weight"].shape[0]
+        layers = ops.Linear(seen, hidden), nn.GELU(), ops.Linear(hidden, self.context), ops.LayerNorm(self.context)
+        self.proj = nn.Sequential(*layers)
 
-    def forward(self, tokens: Tensor, sight: Tensor) -> Tensor:
-        sight = self.proj_in(sight)
-        for layer in self.layers:
-            look, feed_forward = layer.children()
-            tokens = tokens + look(tokens, sight)
-            tokens = tokens + feed_forward(tokens)
-        return self.norm_out(self.proj_out(tokens))
+    def read(self, person: Reading) -> Tokens:
+        assert person.sight is not None and person.blank is not None
+        return _side_by_side(self.proj(person.sight), self.proj(person.blank)), None
 
 
-class Look(nn.Module):
-    """Attention of the tokens over the picture and themselves."""
-
-    def __init__(self, context: int, ops: Any) -> None:
-        super().__init__()
-        self.norm1 = ops.LayerNorm(context)
-        self.norm2 = ops.LayerNorm(context)
-        self.to_q = ops.Linear(context, context, bias=False)
-        self.to_kv = ops.Linear(context, 2 * context, bias=False)
-        self.to_out = ops.Linear(context, context, bias=False)
-
-    def forward(self, tokens: Tensor, sight: Tensor) -> Tensor:
-        sight, tokens = self.norm1(sight), self.norm2(tokens)
-        keys, values = self.to_kv(torch.cat([sight, tokens], dim=1)).chunk(2, dim=-1)
-        seen = F.scaled_dot_product_attention(_heads(self.to_q(tokens)), _heads(keys), _heads(values))
-        return self.to_out(seen.transpose(1, 2).flatten(2))
+def _side_by_side(faces: Tensor, nobody: Tensor) -> Tensor:
+    """[N, T, context] and [1, T, context] -> [2, N*T, context]: to attention, nobody N times is nobody once."""
+    return torch.stack([faces.flatten(0, 1), nobody.expand_as(faces).flatten(0, 1)])
 
 
-def _heads(x: Tensor) -> Tensor:
-    return x.unflatten(-1, (-1, HEAD)).transpose(1, 2)
+Projection = FaceProjection | UnnormProjection | PlusFaceProjection | FullFaceProjection
+NETWORKS: Mapping[Kind, type[Projection]] = {
+    Kind.FACEID: FaceProjection,
+    Kind.PLUS: PlusV1Projection,
+    Kind.PLUS_V2: PlusProjection,
+    Kind.PORTRAIT: PortraitProjection,
+    Kind.PORTRAIT_UNNORM: UnnormProjection,
+    Kind.PLUS_FACE: PlusFaceProjection,
+    Kind.FULL_FACE: FullFaceProjection,
+}
 
 
-def _feed_forward(width: int, ops: Any) -> nn.Sequential:
-    expand, reduce = ops.Linear(width, 4 * width, bias=False), ops.Linear(4 * width, width, bias=False)
-    return nn.Sequential(ops.LayerNorm(width), expand, nn.GELU(), reduce)
-
-
-def build_projection(weights: Mapping[str, Tensor], ops: Any = nn) -> FaceProjection:
+def build_projection(kind: Kind, weights: Mapping[str, Tensor], ops: Any = nn) -> Projection:
     """The network of a file's `image_proj` tensors, which it shares and does not copy.
 
     `ops` makes the layers: torch.nn, or ComfyUI's operations, which keep weights where its memory manager wants them.
     Raises LookupError, ValueError or RuntimeError when the tensors are not those of such a network.
     """
-    kind = FacePlusProjection if "perceiver_resampler.proj_in.weight" in weights else FaceProjection
     with torch.device("meta"):
-        projection = kind(weights, ops)
+        projection = NETWORKS[kind](weights, ops)
     projection.load_state_dict(dict(weights), assign=True)
     return projection.eval().requires_grad_(False)

@@ -12,6 +12,9 @@ FAMILIES = {768: "SD1.5", 2048: "SDXL"}  # by the width of the text that the lay
 PROJECTIONS = {"to_q": "to_q", "to_k": "to_k", "to_v": "to_v", "to_out": "to_out.0"}
 
 
+ORDER = ("input", "middle", "output")  # in which a picture passes through the UNet
+
+
 @dataclass(frozen=True)
 class CrossAttention:
     """One layer: its place as ComfyUI's attention patches name it, the path of its block, and its widths."""

@@ -2,7 +2,7 @@
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import avatar, background, faceid, faces, folders, photo, pose, safety
+from . import apply, avatar, background, faceid, faces, folders, photo, pose, safety
 
 
 class ConsistentFaceExtension(ComfyExtension):
@@ -12,5 +12,5 @@ class ConsistentFaceExtension(ComfyExtension):
         folders.register()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        rooms = (photo, faces, faceid, pose, background, avatar, safety)
+        rooms = (photo, faces, faceid, apply, pose, background, avatar, safety)
         return [node for room in rooms for node in room.NODES]

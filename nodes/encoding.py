@@ -14,11 +14,12 @@ from comfy.clip_vision import ClipVisionModel
 from safetensors import SafetensorError
 from torch import Tensor
 
+from ..core.adapter import Adapter, check_identity, check_sight, read_adapter
 from ..core.catalog import missing
 from ..core.errors import ModelMissingError, WrongModelError
-from ..core.faceid import Adapter, EncodedIdentity, check_identity, check_sight, encode, project, read_adapter
+from ..core.faceid import EncodedIdentity, encode
 from ..core.identity import Identity
-from ..core.projection import build_projection
+from ..core.projection import Reading, Tokens, build_projection
 from .folders import ADAPTERS
 
 # What torch and safetensors raise for files that are not theirs, or cut short.
@@ -40,12 +41,12 @@ def load_adapter(name: str, setting: str) -> Adapter:
     if path is None:
         raise ModelMissingError(missing(name, ADAPTERS))
     try:
-        tensors = comfy.utils.load_torch_file(path, safe_load=True)
+        tensors, metadata = comfy.utils.load_torch_file(path, safe_load=True, return_metadata=True)
     except UNREADABLE as error:
         raise WrongModelError(
             f'"{name}" is not a file of tensors (.bin or .safetensors), or it is cut short: download it again.'
         ) from error
-    return read_adapter(name, tensors, lambda: _sha256(path), setting)
+    return read_adapter(name, tensors, lambda: _sha256(path), setting, metadata)
 
 
 def _sha256(path: str) -> str:
@@ -62,7 +63,8 @@ def encode_identity(adapter: Adapter, identity: Identity, clip_vision: ClipVisio
     if clip_vision is not None and adapter.sight is not None:
         sight, blank = _look(clip_vision, identity.crops)
         check_sight(adapter, sight.shape[-1])
-    return encode(adapter, *_project(adapter, identity, sight, blank))
+    person = Reading(identity.embeddings, identity.unit, identity.weights, sight, blank)
+    return encode(adapter, *_project(adapter, person))
 
 
 def _look(clip_vision: ClipVisionModel, crops: Tensor) -> tuple[Tensor, Tensor]:
@@ -81,18 +83,11 @@ def _look(clip_vision: ClipVisionModel, crops: Tensor) -> tuple[Tensor, Tensor]:
     return states[:-1], states[-1:]
 
 
-def _project(
-    adapter: Adapter, identity: Identity, sight: Tensor | None, blank: Tensor | None
-) -> tuple[Tensor, Tensor | None]:
+def _project(adapter: Adapter, person: Reading) -> Tokens:
     device, home = comfy.model_management.get_torch_device(), comfy.model_management.unet_offload_device()
-    network = build_projection(adapter.projection, comfy.ops.manual_cast)
+    network = build_projection(adapter.kind, adapter.projection, comfy.ops.manual_cast)
     patcher = comfy.model_patcher.CoreModelPatcher(network, load_device=device, offload_device=home)
     comfy.model_management.load_models_gpu([patcher])
-    unit, shares = identity.unit.to(device), identity.weights.to(device)
-    tokens, structure = project(network, unit, shares, _moved(sight, device), _moved(blank, device))
+    tokens, structure = network.read(person.to(device))
     result = comfy.model_management.intermediate_device()
-    return tokens.to(result), _moved(structure, result)
-
-
-def _moved(x: Tensor | None, device: torch.device) -> Tensor | None:
-    return None if x is None else x.to(device)
+    return tokens.to(result), None if structure is None else structure.to(result)

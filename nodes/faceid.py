@@ -1,22 +1,26 @@
-"""Identity into a model by IP-Adapter FaceID: Load Adapter, Encode Identity, Apply Identity."""
+"""Identity for a model by IP-Adapter: Load Adapter, Encode Identity, Combine Identities."""
+
+from enum import Enum
 
 import folder_paths
 from comfy.clip_vision import ClipVisionModel
-from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
-from torch import Tensor
 
+from ..core.adapter import Adapter as AdapterFile
 from ..core.catalog import missing
-from ..core.faceid import Adapter as AdapterFile
-from ..core.faceid import EncodedIdentity as Encoded
+from ..core.faceid import combine
 from ..core.identity import Identity as Person
 from ..core.variants import AUTO, SETTINGS
 from .encoding import encode_identity, load_adapter
 from .folders import ADAPTERS
-from .injection import inject, scope
 from .types import Adapter, EncodedIdentity, Identity
 
 CATEGORY = "consistent face/faceid"
+
+
+class Arrangement(Enum):
+    one_for_each_picture = "one for each picture"
+    all_in_each_picture = "all in each picture"
 
 
 class LoadAdapter(io.ComfyNode):
@@ -26,9 +30,9 @@ class LoadAdapter(io.ComfyNode):
             node_id="ConsistentFace_LoadAdapter",
             display_name="Load Adapter (IP-Adapter)",
             category=CATEGORY,
-            description="Loads a FaceID, FaceID Plus or FaceID Plus v2 adapter for SD1.5 or SDXL, recognised by its "
-            "tensors; the LoRA that belongs to it is in the same file.",
-            search_aliases=["ip-adapter", "ipadapter", "faceid", "face id loader", "plusv2"],
+            description="Loads a face adapter for SD1.5 or SDXL, recognised by its tensors: FaceID, its Plus and "
+            "Portrait variants, Plus Face, Full Face. The LoRA that belongs to FaceID is in the same file.",
+            search_aliases=["ip-adapter", "ipadapter", "faceid", "face id loader", "plusv2", "portrait", "plus-face"],
             inputs=[
                 io.Combo.Input(
                     "adapter",
@@ -74,8 +78,8 @@ class EncodeIdentity(io.ComfyNode):
                 io.ClipVision.Input(
                     "clip_vision",
                     optional=True,
-                    tooltip="CLIP-ViT-H-14-laion2B-s32B-b79K, for the Plus adapters. FaceID does not use it, and "
-                    "Plus v2 without it has the identity but no structure.",
+                    tooltip="CLIP-ViT-H-14-laion2B-s32B-b79K, for the Plus and Full Face adapters. FaceID and Portrait "
+                    "do not use it, and Plus v2 without it has the identity but no structure.",
                 ),
             ],
             outputs=[EncodedIdentity.Output(display_name="encoded identity")],
@@ -88,89 +92,39 @@ class EncodeIdentity(io.ComfyNode):
         return io.NodeOutput(encode_identity(adapter, identity, clip_vision))
 
 
-class ApplyIdentity(io.ComfyNode):
+class CombineIdentities(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="ConsistentFace_ApplyIdentity",
-            display_name="Apply Identity (IP-Adapter)",
+            node_id="ConsistentFace_CombineIdentities",
+            display_name="Combine Identities (IP-Adapter)",
             category=CATEGORY,
-            description="Gives the model the face of an identity, in all its cross-attention layers; an empty identity "
-            "returns the model unchanged. Several can follow each other, each with its own mask.",
-            search_aliases=["ip-adapter apply", "ipadapter faceid", "apply face", "face consistency"],
+            description="Puts several people into one encoded identity: one for each picture of a batch, or all into "
+            "every picture, each in the place of their mask.",
+            search_aliases=["several people", "multiple faces", "batch identities", "couple", "group"],
             inputs=[
-                io.Model.Input("model"),
-                EncodedIdentity.Input("encoded_identity"),
-                io.Float.Input(
-                    "weight",
-                    default=1.0,
-                    min=0.0,
-                    max=3.0,
-                    step=0.05,
-                    tooltip="How strongly the face acts beside the prompt: 0 not at all, 1 as trained.",
+                io.Autogrow.Input(
+                    "encoded_identities",
+                    template=io.Autogrow.TemplatePrefix(
+                        EncodedIdentity.Input("encoded_identity"), prefix="encoded_identity", min=1, max=16
+                    ),
+                    tooltip="Encoded with the same adapter. An empty one leaves its pictures or its place unchanged.",
                 ),
-                io.Float.Input(
-                    "structure",
-                    default=1.0,
-                    min=0.0,
-                    max=2.0,
-                    step=0.05,
-                    tooltip="How closely the shape of the face in the photo is kept (s_scale): 0 the identity alone, "
-                    "1 as trained. Plus v2 only; other adapters ignore it.",
-                ),
-                io.Float.Input(
-                    "lora_strength",
-                    default=1.0,
-                    min=0.0,
-                    max=2.0,
-                    step=0.05,
-                    advanced=True,
-                    tooltip="Strength of the LoRA in the adapter's file: 1 as trained; less leaves the checkpoint's "
-                    "style freer.",
-                ),
-                io.Float.Input(
-                    "start_percent",
-                    default=0.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="The part of sampling, 0 to 1, at which the face begins to act; later keeps the prompt's "
-                    "composition.",
-                ),
-                io.Float.Input(
-                    "end_percent",
-                    default=1.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="The part of sampling, 0 to 1, after which it no longer acts.",
-                ),
-                io.Mask.Input(
-                    "mask",
-                    optional=True,
-                    tooltip="Where in the picture the face acts: 1 fully, 0 not at all. Of any size; one mask for all "
-                    "pictures of the batch, or one each.",
+                io.Combo.Input(
+                    "arrangement",
+                    options=Arrangement,
+                    default=Arrangement.one_for_each_picture,
+                    tooltip="one for each picture: picture 1 of the batch shows identity 1, and so on, from the start "
+                    "again. all in each picture: Apply Identity then needs one mask for each, as from Mask Faces.",
                 ),
             ],
-            outputs=[io.Model.Output(display_name="model")],
+            outputs=[EncodedIdentity.Output(display_name="encoded identity")],
         )
 
     @classmethod
-    def execute(
-        cls,
-        model: ModelPatcher,
-        encoded_identity: Encoded,
-        weight: float,
-        structure: float,
-        lora_strength: float,
-        start_percent: float,
-        end_percent: float,
-        mask: Tensor | None = None,
-    ) -> io.NodeOutput:
-        if encoded_identity.is_empty:
-            return io.NodeOutput(model)
-        where = scope(model, start_percent, end_percent, mask)
-        return io.NodeOutput(inject(model, encoded_identity, weight, structure, lora_strength, where))
+    def execute(cls, encoded_identities: io.Autogrow.Type, arrangement: str) -> io.NodeOutput:
+        together = Arrangement(arrangement) is Arrangement.all_in_each_picture
+        return io.NodeOutput(combine(list(encoded_identities.values()), together))
 
 
-NODES = [LoadAdapter, EncodeIdentity, ApplyIdentity]
+NODES = [LoadAdapter, EncodeIdentity, CombineIdentities]

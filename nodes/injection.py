@@ -10,22 +10,26 @@ from comfy.patcher_extension import WrapperExecutor, WrappersMP
 from torch import Tensor
 
 from ..core.attention import POSITIVE, IdentityAttention, Scope
-from ..core.faceid import EncodedIdentity, LayerTokens
+from ..core.errors import IdentityError
+from ..core.faceid import EncodedIdentity, Layers
+from ..core.strength import Scaling, Strength
 from ..core.unet import CrossAttention, check_fit, cross_attentions, lora_targets
 
 KEY = "consistent_face"
+LORAS = "consistent_face_loras"  # the adapters whose LoRA is in the model's weights already
 
 
-def inject(
-    model: ModelPatcher, encoded: EncodedIdentity, weight: float, structure: float, lora_strength: float, scope: Scope
-) -> ModelPatcher:
+def inject(model: ModelPatcher, encoded: EncodedIdentity, strength: Strength, scope: Scope) -> ModelPatcher:
     """A clone of the model with the identity in it; the model itself stays as it is."""
     layers = cross_attentions(model.model.diffusion_model)
     check_fit(encoded, layers, type(model.model).__name__)
-    tokens = encoded.weighted(weight, structure)
+    tokens = encoded.weighted(strength.of(layers), strength.structure, strength.scaling is Scaling.keys_and_values)
     patched = model.clone()
-    patched.add_patches(comfy.lora.load_lora(dict(encoded.lora), lora_targets(layers)), lora_strength)
-    _replace_attention(patched, layers, tokens, scope)
+    _add_lora(patched, encoded, layers, strength.lora)
+    scopes = scope.each(encoded.people) if encoded.together else [scope]
+    for number, each in enumerate(scopes):
+        own = tuple(layer.person(number) for layer in tokens) if encoded.together else tokens
+        _replace_attention(patched, layers, own, each)
     if not patched.get_wrappers(WrappersMP.SAMPLER_SAMPLE, KEY):
         patched.add_wrapper_with_key(WrappersMP.SAMPLER_SAMPLE, KEY, mark_positive)
     return patched
@@ -33,15 +37,29 @@ def inject(
 
 def scope(model: ModelPatcher, start_percent: float, end_percent: float, mask: Tensor | None) -> Scope:
     """The whole of sampling needs no range, and so costs nothing."""
-    if start_percent <= 0 and end_percent >= 1:
+    if not 0 <= start_percent <= end_percent <= 1:
+        raise IdentityError(
+            f"The face would act from {start_percent} to {end_percent} of sampling: set start_percent and end_percent "
+            "between 0 and 1, the start not after the end."
+        )
+    if start_percent == 0 and end_percent == 1:
         return Scope(mask)
     sampling: Any = model.get_model_object("model_sampling")
     return Scope(mask, (sampling.percent_to_sigma(start_percent), sampling.percent_to_sigma(end_percent)))
 
 
-def _replace_attention(
-    model: ModelPatcher, layers: tuple[CrossAttention, ...], tokens: tuple[LayerTokens, ...], scope: Scope
+def _add_lora(
+    model: ModelPatcher, encoded: EncodedIdentity, layers: tuple[CrossAttention, ...], strength: float
 ) -> None:
+    """Once for each adapter, with several people too: the first strength above 0 holds."""
+    present = model.get_attachment(LORAS) or frozenset()
+    if not encoded.lora or strength == 0 or encoded.source in present:
+        return
+    model.add_patches(comfy.lora.load_lora(dict(encoded.lora), lora_targets(layers)), strength)
+    model.set_attachments(LORAS, present | {encoded.source})
+
+
+def _replace_attention(model: ModelPatcher, layers: tuple[CrossAttention, ...], tokens: Layers, scope: Scope) -> None:
     standing = dict(model.model_options["transformer_options"].get("patches_replace", {}).get("attn2", {}))
     for layer, own in zip(layers, tokens, strict=True):
         block = (layer.block, layer.number)

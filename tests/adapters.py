@@ -23,18 +23,33 @@ def face_shapes(context: int, tokens: int = 4, embedding: int = 512) -> Shapes:
     return shapes | affine("norm", context)
 
 
+def resampler_shapes(prefix: str, width: int, seen: int, context: int) -> Shapes:
+    """Four rounds of attention and feed-forward."""
+    shapes = affine(f"{prefix}proj_in", width, seen) | affine(f"{prefix}proj_out", context, width)
+    shapes |= affine(f"{prefix}norm_out", context)
+    for index in range(4):
+        look, forward = f"{prefix}layers.{index}.0", f"{prefix}layers.{index}.1"
+        shapes |= affine(f"{look}.norm1", width) | affine(f"{look}.norm2", width) | affine(f"{forward}.0", width)
+        shapes |= {f"{look}.to_q.weight": (width, width), f"{look}.to_kv.weight": (2 * width, width)}
+        shapes |= {f"{look}.to_out.weight": (width, width)}
+        shapes |= {f"{forward}.1.weight": (4 * width, width), f"{forward}.3.weight": (width, 4 * width)}
+    return shapes
+
+
 def plus_shapes(context: int, width: int = 1280) -> Shapes:
     """`image_proj` of FaceID Plus and Plus v2."""
-    resampler = "perceiver_resampler"
-    shapes = face_shapes(context) | affine(f"{resampler}.proj_in", context, width)
-    shapes |= affine(f"{resampler}.proj_out", context, context) | affine(f"{resampler}.norm_out", context)
-    for index in range(4):
-        look, forward = f"{resampler}.layers.{index}.0", f"{resampler}.layers.{index}.1"
-        shapes |= affine(f"{look}.norm1", context) | affine(f"{look}.norm2", context) | affine(f"{forward}.0", context)
-        shapes |= {f"{look}.to_q.weight": (context, context), f"{look}.to_kv.weight": (2 * context, context)}
-        shapes |= {f"{look}.to_out.weight": (context, context)}
-        shapes |= {f"{forward}.1.weight": (4 * context, context), f"{forward}.3.weight": (context, 4 * context)}
-    return shapes
+    return face_shapes(context) | resampler_shapes("perceiver_resampler.", context, width, context)
+
+
+def latent_shapes(context: int, seen: int = 1280) -> Shapes:
+    """`image_proj` of Plus Face, and of Portrait unnorm, which sees 512 numbers."""
+    width = 768 if context == SD15 else 1280
+    return {"latents": (1, 16, width)} | resampler_shapes("", width, seen, context)
+
+
+def full_shapes(context: int, seen: int = 1280) -> Shapes:
+    """`image_proj` of Full Face."""
+    return affine("proj.0", seen, seen) | affine("proj.2", context, seen) | affine("proj.3", context)
 
 
 def layer_shapes(layers: Sequence[int], context: int, lora: bool = True) -> Shapes:
@@ -61,7 +76,8 @@ def random(shapes: Shapes, seed: int = 0) -> dict[str, Tensor]:
     tensors = {}
     for name, shape in shapes.items():
         value = torch.randn(shape, generator=generator)
-        tensors[name] = value / shape[1] ** 0.5 if len(shape) > 1 else 0.1 * value + ("norm" in name)
+        flat = len(shape) == 1
+        tensors[name] = 0.1 * value + name.endswith("weight") if flat else value / shape[-1] ** 0.5
     return tensors
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from consistent_face.core.attention import POSITIVE, IdentityAttention, Scope, conditional
+from consistent_face.core.errors import IdentityError
 from consistent_face.core.faceid import LayerTokens
 
 HEADS, WIDTH, TEXT = 2, 8, 5
@@ -42,8 +43,8 @@ def qkv(batch: int) -> tuple[Tensor, Tensor, Tensor]:
     )
 
 
-def tokens() -> LayerTokens:
-    return LayerTokens(some(2, 4, WIDTH, seed=4), some(2, 4, WIDTH, seed=5))
+def tokens(people: int = 1) -> LayerTokens:
+    return LayerTokens(some(2, people, 4, WIDTH, seed=4), some(2, people, 4, WIDTH, seed=5))
 
 
 def options(cond_or_uncond: tuple[int, ...] = (0,), sigma: float = 5.0, **more: Any) -> dict[str, Any]:
@@ -57,14 +58,14 @@ def options(cond_or_uncond: tuple[int, ...] = (0,), sigma: float = 5.0, **more: 
     }
 
 
-def patch(scope: Scope | None = None, previous: Any = None) -> IdentityAttention:
-    return IdentityAttention(tokens(), scope or Scope(), attention, previous)
+def patch(scope: Scope | None = None, previous: Any = None, people: int = 1) -> IdentityAttention:
+    return IdentityAttention(tokens(people), scope or Scope(), attention, previous)
 
 
-def face(q: Tensor, row: int) -> Tensor:
-    """What the identity's row of tokens adds to a picture [1, tokens, channels]."""
-    own = tokens()
-    return attention(q, own.keys[[row]], own.values[[row]], HEADS, attn_precision=None, transformer_options=None)
+def face(q: Tensor, row: int, person: int = 0, people: int = 1) -> Tensor:
+    """What a person's row of tokens adds to a picture [1, tokens, channels]."""
+    own = tokens(people).person(person)
+    return attention(q, own.keys[row], own.values[row], HEADS, attn_precision=None, transformer_options=None)
 
 
 def own(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -92,6 +93,15 @@ def test_the_identity_adds_its_attention_row_by_row(
 ) -> None:
     q, k, v = qkv(batch)
     assert_close(patch()(q, k, v, options(cond_or_uncond)), expected(q, k, v, rows))
+
+
+@pytest.mark.parametrize("cond_or_uncond", [(0, 1), (1,), (1, 0)])
+def test_each_picture_of_a_batch_shows_its_person_in_turn(cond_or_uncond: tuple[int, ...]) -> None:
+    q, k, v = qkv(5 * len(cond_or_uncond))
+    found = patch(people=3)(q, k, v, options(cond_or_uncond))
+    sides = [(cond, picture % 3) for cond in cond_or_uncond for picture in range(5)]
+    faces = [face(q[[i]], cond, person, people=3) for i, (cond, person) in enumerate(sides)]
+    assert_close(found, own(q, k, v) + torch.cat(faces))
 
 
 @pytest.mark.parametrize(
@@ -151,6 +161,34 @@ def test_each_picture_of_a_batch_has_its_mask() -> None:
     found = patch(Scope(masks))(q, k, v, options((0, 1)))
     assert_close(found[[0, 2]], own(q, k, v)[[0, 2]])
     assert_close(found[[1, 3]], expected(q, k, v, [0, 0, 1, 1])[[1, 3]])
+
+
+def test_people_in_one_picture_get_a_mask_each() -> None:
+    masks = torch.stack([torch.zeros(HEIGHT, LENGTH), torch.ones(HEIGHT, LENGTH), torch.ones(HEIGHT, LENGTH)])
+    one, other = Scope(masks, (8.0, 2.0)).each(2)
+    assert one.mask is not None and other.mask is not None
+    assert torch.equal(one.mask, masks[:1]) and torch.equal(other.mask, masks[1:2])
+    assert one.sigmas == other.sigmas == (8.0, 2.0)
+
+
+@pytest.mark.parametrize(("mask", "count"), [(None, 0), (torch.ones(2, 8, 8), 2), (torch.ones(8, 8), 1)])
+def test_more_people_than_masks_are_refused(mask: Tensor | None, count: int) -> None:
+    with pytest.raises(IdentityError, match=rf"^3 identities share the picture, but there are {count} masks: .*\.$"):
+        Scope(mask).each(3)
+
+
+@pytest.mark.parametrize("shape", [(0, 8, 8), (1, 0, 8), (8, 0)])
+def test_an_empty_mask_is_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(IdentityError, match="The mask has no picture"):
+        Scope(torch.zeros(shape))
+
+
+def test_a_mask_smaller_than_the_layer_is_enlarged_without_blur() -> None:
+    q, k, v = qkv(1)
+    found = patch(Scope(torch.tensor([[[1.0, 0.0]]])))(q, k, v, options())
+    cells = torch.zeros(HEIGHT, LENGTH)
+    cells[:, : LENGTH // 2] = 1
+    assert_close(found, own(q, k, v) + face(q, 0) * cells.view(1, -1, 1))
 
 
 def test_a_mask_without_batch_dimension_will_do() -> None:

@@ -24,16 +24,18 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn.functional import linear
 
+from consistent_face.core.adapter import Adapter, read_adapter
 from consistent_face.core.attention import IdentityAttention, conditional
 from consistent_face.core.errors import IdentityError, ModelMissingError, WrongModelError
-from consistent_face.core.faceid import Adapter, EncodedIdentity, encode, project, read_adapter
+from consistent_face.core.faceid import EncodedIdentity, encode
 from consistent_face.core.faces import Recogniser
 from consistent_face.core.identity import Identity
-from consistent_face.core.projection import build_projection
+from consistent_face.core.projection import Reading, build_projection
 from consistent_face.core.unet import cross_attentions, lora_targets
 from consistent_face.core.variants import Kind
 from consistent_face.nodes import encoding
-from consistent_face.nodes.faceid import ApplyIdentity, EncodeIdentity, LoadAdapter
+from consistent_face.nodes.apply import ApplyIdentity
+from consistent_face.nodes.faceid import EncodeIdentity, LoadAdapter
 from consistent_face.tests import adapters
 from consistent_face.tests.nodes import unets
 
@@ -131,8 +133,9 @@ def test_encoding_is_the_networks_on_the_crops_and_on_zeros(adapter: Adapter, cl
     ).view(3, 1, 1)
     states = clip_vision.model.vision_model(torch.cat([pixels, torch.zeros_like(pixels[:1])]), intermediate_output=-2)
     sight, blank = states[1][:2].float(), states[1][2:].float()
-    network = build_projection(adapter.projection)
-    expected = encode(adapter, *project(network, identity.unit, identity.weights, sight, blank))
+    network = build_projection(adapter.kind, adapter.projection)
+    reading = Reading(identity.embeddings, identity.unit, identity.weights, sight, blank)
+    expected = encode(adapter, *network.read(reading))
     assert found.structure is not None and expected.structure is not None
     for ours, theirs in zip(found.base + found.structure, expected.base + expected.structure, strict=True):
         torch.testing.assert_close(ours.keys, theirs.keys, atol=2e-5, rtol=0)
@@ -470,7 +473,7 @@ def test_bin_and_safetensors_load_alike(folder: Path) -> None:
     for ours, theirs in zip(one.keys + one.values, other.keys + other.values, strict=True):
         assert torch.equal(ours, theirs)
     tokens = torch.ones(2, 4, 768)
-    layer = encode(one, tokens, None).base[0].keys
+    layer = encode(one, tokens, None).base[0].keys[:, 0]
     assert torch.equal(layer, linear(tokens, file["ip_adapter"]["1.to_k_ip.weight"]))
 
 

@@ -65,16 +65,22 @@ def _model(config: Any, heads: dict[str, int]) -> ModelPatcher:
 def predict(model: ModelPatcher, cond_or_uncond: tuple[int, ...] = (0, 1)) -> Tensor:
     """The noise that a model finds, all its patches in place, weights too."""
     rows, unet = len(cond_or_uncond), model.model.diffusion_model
-    generator = torch.Generator().manual_seed(1)
-    x, text = (torch.randn(rows, *shape, generator=generator) for shape in ((4, 8, 8), (7, unet_context(model))))
-    y = torch.randn(rows, 16, generator=generator) if unet.num_classes else None
+    x, times, text = inputs(model, rows)
+    y = torch.randn(rows, 16, generator=torch.Generator().manual_seed(2)) if unet.num_classes else None
     more = {"cond_or_uncond": list(cond_or_uncond), "sigmas": torch.tensor([5.0])}
     options = model.model_options["transformer_options"] | more
     model.patch_model(torch.device("cpu"))
     try:
-        return unet(x, torch.full((rows,), 500.0), text, y, transformer_options=options)
+        return unet(x, times, text, y, transformer_options=options)
     finally:
         model.unpatch_model()
+
+
+def inputs(model: ModelPatcher, rows: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Latents, time steps and text for a number of rows."""
+    generator = torch.Generator().manual_seed(1)
+    x, text = (torch.randn(rows, *shape, generator=generator) for shape in ((4, 8, 8), (7, unet_context(model))))
+    return x, torch.full((rows,), 500.0), text
 
 
 def unet_context(model: ModelPatcher) -> int:

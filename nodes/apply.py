@@ -1,0 +1,130 @@
+"""Apply Identity: an encoded identity into a model, with all that can be set about it."""
+
+from comfy.model_patcher import ModelPatcher
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..core.faceid import EncodedIdentity as Encoded
+from ..core.strength import Curve, Scaling, Strength
+from .injection import inject, scope
+from .types import EncodedIdentity
+
+CATEGORY = "consistent face/faceid"
+
+
+class ApplyIdentity(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ConsistentFace_ApplyIdentity",
+            display_name="Apply Identity (IP-Adapter)",
+            category=CATEGORY,
+            description="Gives the model the face of an identity, in all its cross-attention layers; an empty identity "
+            "returns the model unchanged. Several can follow each other, each with its own mask.",
+            search_aliases=["ip-adapter apply", "ipadapter faceid", "apply face", "face consistency", "layer weights"],
+            inputs=[
+                io.Model.Input("model"),
+                EncodedIdentity.Input("encoded_identity"),
+                io.Float.Input(
+                    "weight",
+                    default=1.0,
+                    min=0.0,
+                    max=3.0,
+                    step=0.05,
+                    tooltip="How strongly the face acts beside the prompt: 0 not at all, 1 as trained.",
+                ),
+                io.Float.Input(
+                    "structure",
+                    default=1.0,
+                    min=0.0,
+                    max=2.0,
+                    step=0.05,
+                    tooltip="How closely the shape of the face in the photo is kept (s_scale): 0 the identity alone, "
+                    "1 as trained. Plus v2 only; other adapters ignore it.",
+                ),
+                io.Float.Input(
+                    "lora_strength",
+                    default=1.0,
+                    min=0.0,
+                    max=2.0,
+                    step=0.05,
+                    advanced=True,
+                    tooltip="Strength of the LoRA in the adapter's file: 1 as trained; less leaves the checkpoint's "
+                    "style freer. Of several Apply Identity with one adapter only the first adds it.",
+                ),
+                io.Float.Input(
+                    "start_percent",
+                    default=0.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    tooltip="The part of sampling, 0 to 1, at which the face begins to act; later keeps the prompt's "
+                    "composition.",
+                ),
+                io.Float.Input(
+                    "end_percent",
+                    default=1.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    tooltip="The part of sampling, 0 to 1, after which it no longer acts.",
+                ),
+                io.Mask.Input(
+                    "mask",
+                    optional=True,
+                    tooltip="Where in the picture the face acts: 1 fully, 0 not at all. Of any size; one mask for all "
+                    "pictures of the batch, or one each.",
+                ),
+                io.Combo.Input(
+                    "curve",
+                    options=Curve,
+                    default=Curve.flat,
+                    optional=True,
+                    advanced=True,
+                    tooltip="The weight along the UNet, from its first block (0) by the middle one to its last (1): "
+                    "rising, falling, with a peak or a valley at the middle block.",
+                ),
+                io.String.Input(
+                    "block_weights",
+                    default="",
+                    optional=True,
+                    advanced=True,
+                    tooltip="Exceptions to the curve, as '1-4: 0.5, 7: 0': blocks are counted along the UNet, 16 in "
+                    "SD1.5 (7 is the middle one), 11 in SDXL (5 is). Each is multiplied by weight.",
+                ),
+                io.Combo.Input(
+                    "scaling",
+                    options=Scaling,
+                    default=Scaling.values,
+                    optional=True,
+                    advanced=True,
+                    tooltip="What carries the weight. values: the face as trained, weaker or stronger. keys and "
+                    "values: a low weight is vaguer too, a high one more pointed.",
+                ),
+            ],
+            outputs=[io.Model.Output(display_name="model")],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        model: ModelPatcher,
+        encoded_identity: Encoded,
+        weight: float,
+        structure: float,
+        lora_strength: float,
+        start_percent: float,
+        end_percent: float,
+        mask: Tensor | None = None,
+        curve: str = Curve.flat.value,
+        block_weights: str = "",
+        scaling: str = Scaling.values.value,
+    ) -> io.NodeOutput:
+        if encoded_identity.is_empty:
+            return io.NodeOutput(model)
+        strength = Strength(weight, structure, lora_strength, Curve(curve), block_weights, Scaling(scaling))
+        where = scope(model, start_percent, end_percent, mask)
+        return io.NodeOutput(inject(model, encoded_identity, strength, where))
+
+
+NODES = [ApplyIdentity]
