@@ -6,16 +6,18 @@ import os
 import shutil
 from pathlib import Path
 
-import requests
-from tqdm import tqdm
+import huggingface_hub
+import pooch
+from huggingface_hub import constants
+from huggingface_hub.errors import HTTPError  # pyright: ignore[reportPrivateImportUsage]  # of the httpx that it uses
+from huggingface_hub.file_download import http_get
+from huggingface_hub.utils import build_hf_headers
+from huggingface_hub.utils.logging import set_verbosity_error
 
-from ..core.catalog import FILES, ModelFile, find, pack
+from ..core.catalog import FILES, HUGGINGFACE, ModelFile, find, pack
 from .paths import MODELS, model_roots
 
-ATTEMPTS = 5  # each resumes where the last one broke off
-CHUNK = 1 << 20
-TIMEOUT = (10, 60)  # seconds to connect, and between two chunks
-BROKEN_OFF = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
+WRONG = "{file.name} from {file.url} is not the file that was expected and was not installed: retry."
 
 
 class FetchError(Exception):
@@ -40,49 +42,37 @@ def has_right_hash(path: Path, file: ModelFile) -> bool:
         return hashlib.file_digest(stream, "sha256").hexdigest() == file.sha256
 
 
-def _append(part: Path, file: ModelFile) -> None:
-    """One request for what `part` lacks; a server that ignores the range sends all, and all is written anew."""
-    have = part.stat().st_size if part.exists() else 0
-    if have == file.bytes:
-        return
-    headers = {"Range": f"bytes={have}-", "Accept-Encoding": "identity"} if have else {"Accept-Encoding": "identity"}
-    with requests.get(file.url, headers=headers, stream=True, timeout=TIMEOUT) as response:
-        response.raise_for_status()
-        resumed = response.status_code == requests.codes.partial
-        have = have if resumed else 0
-        total = have + int(response.headers.get("Content-Length", 0)) or file.bytes
-        with (
-            part.open("ab" if resumed else "wb") as stream,
-            tqdm(desc=file.name, initial=have, total=total, unit="B", unit_scale=True) as progress,
-        ):
-            for chunk in response.iter_content(CHUNK):
-                stream.write(chunk)
-                progress.update(len(chunk))
+def has(part: Path) -> int:
+    return part.stat().st_size if part.exists() else 0
 
 
-def download(file: ModelFile, part: Path) -> None:
-    """Fills `part`, which may hold the beginning of an earlier try."""
-    by_hand = f"download {file.url} by other means and put it into {part.parent} as {file.name}"
-    for attempt in range(1, ATTEMPTS + 1):
-        try:
-            return _append(part, file)
-        except requests.HTTPError as error:
-            status = error.response.status_code if error.response is not None else "unknown"
-            if status == requests.codes.requested_range_not_satisfiable:  # what is there is not this file's beginning
-                part.unlink()
-                continue
-            raise FetchError(f"{file.name} was refused with HTTP status {status}: {by_hand}.") from error
-        except BROKEN_OFF as error:
-            began = part.exists()
-            if attempt == ATTEMPTS or not began:
-                kept = "; what has come so far is kept, and the next try goes on from there" if began else ""
-                raise FetchError(
-                    f"{file.name} could not be fetched, for lack of a network: {by_hand}{kept}."
-                ) from error
+def from_hub(file: ModelFile, part: Path) -> None:
+    """Goes on with what `part` has, from run to run; `hf_hub_download` begins anew in each (its issue 4196)."""
+    url = file.url.replace(HUGGINGFACE, constants.ENDPOINT)
+    size = huggingface_hub.get_hf_file_metadata(url).size
+    if size is not None and has(part) > size:  # not this file's beginning
+        part.unlink()
+    with part.open("ab") as stream:
+        have, headers = stream.tell(), build_hf_headers()
+        http_get(url, stream, resume_size=have, headers=headers, expected_size=size, displayed_filename=file.name)
+
+
+def from_elsewhere(file: ModelFile, part: Path) -> None:
+    part.unlink(missing_ok=True)  # without a hash, pooch would take it for the whole file
+    try:
+        pooch.retrieve(file.url, file.sha256, part.name, part.parent, progressbar=True)
+    except ValueError as error:
+        raise FetchError(WRONG.format(file=file)) from error
+
+
+def why(error: Exception) -> str:
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    said = f"HTTP status {status}" if status else getattr(error, "strerror", None)
+    return said or f"no network, {type(error).__name__}"
 
 
 def check_space(file: ModelFile, part: Path) -> None:
-    needed = (file.bytes or 0) - (part.stat().st_size if part.exists() else 0)
+    needed = (file.bytes or 0) - has(part)
     free = shutil.disk_usage(part.parent).free
     if needed > free:
         raise FetchError(
@@ -97,10 +87,15 @@ def fetch(file: ModelFile, into: Path) -> Path:
     part = target.with_name(f"{file.name}.part")
     target.parent.mkdir(parents=True, exist_ok=True)
     check_space(file, part)
-    download(file, part)
+    try:
+        (from_hub if file.url.startswith(f"{HUGGINGFACE}/") else from_elsewhere)(file, part)
+    except (OSError, HTTPError) as error:
+        kept = "; what has come so far is kept, and the next try goes on from there" if has(part) else ""
+        by_hand = f"download {file.url} by other means and put it into {part.parent} as {file.name}"
+        raise FetchError(f"{file.name} could not be fetched ({why(error)}): {by_hand}{kept}.") from error
     if not has_right_size(part, file) or not has_right_hash(part, file):
         part.unlink()
-        raise FetchError(f"{file.name} from {file.url} is not the file that was expected and was not installed: retry.")
+        raise FetchError(WRONG.format(file=file))
     os.replace(part, target)
     return target
 
@@ -142,9 +137,7 @@ def chosen(names: list[str], family: str | None) -> list[ModelFile]:
         known = find(name)
         files += [known] if known else pack(name)
         if not known and not pack(name):
-            raise FetchError(
-                f"The catalog has no file {name!r}: `python dev.py models --list` shows those that it has."
-            )
+            raise FetchError(f"The catalog has no file {name!r}: `python dev.py models --list` shows all of them.")
     return list(dict.fromkeys(files))
 
 
@@ -160,6 +153,8 @@ def main() -> int:
     if arguments.list or not (arguments.names or arguments.set):
         print(table(roots))
         return 0
+    constants.HF_HUB_DISABLE_TELEMETRY = True
+    set_verbosity_error()  # else it asks for a token, which no file here needs
     try:
         files = chosen(arguments.names, arguments.set)
     except FetchError as error:
