@@ -6,6 +6,7 @@ import shutil
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -69,8 +70,9 @@ def make_handler(server: Server) -> type[http.server.BaseHTTPRequestHandler]:
                 return
             content = CONTENT[start : len(CONTENT) // 2 if server.hang_ups else None]
             server.hang_ups -= bool(server.hang_ups)
-            self.wfile.write(content)
-            server.sent += len(content)
+            with suppress(ConnectionError):  # a full disk ends it early
+                self.wfile.write(content)
+                server.sent += len(content)
 
         def log_message(self, format: str, *args: object) -> None:
             pass
