@@ -27,8 +27,10 @@ TORCH = ["torch==2.13.0"]
 TORCH_COMPANIONS = ["torchvision==0.28.0", "torchaudio==2.11.0"]
 INPUTS = ["dev.py", "pyproject.toml", "requirements.txt", "tools/host.py"]  # a change in these sets up again
 GROUPS = {
-    "test": ["tools", "bench", "test"],
-    "bench": ["tools", "bench"],
+    "test": ["tools", "service", "bench", "test"],
+    "bench": ["tools", "service", "bench"],
+    "demo": ["tools", "service"],
+    "serve": ["tools", "service"],
 }  # dependency groups of pyproject.toml; every other command needs `tools` alone
 
 

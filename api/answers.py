@@ -38,6 +38,7 @@ def job(answer: bytes) -> Job:
         id=content["id"],
         state=content["status"],
         outputs=_pictures(content),
+        unsafe=_verdicts(content),
         failure=_failure(content.get("execution_error")) if content["status"] == "failed" else None,
         seconds=(end - start) / 1000 if start and end else None,
     )
@@ -68,6 +69,12 @@ def _pictures(content: dict) -> dict[str, tuple[Picture, ...]]:
         for node, shown in content.get("outputs", {}).items()
         if "images" in shown
     }
+
+
+def _verdicts(content: dict) -> tuple[bool, ...]:
+    """Of the node Check Safety: one a picture, none where nothing was checked."""
+    shown = content.get("outputs", {}).values()
+    return tuple(verdict["unsafe"] for node in shown for verdict in node.get("safety", ()))
 
 
 def _failure(error: dict | None) -> Failure:

@@ -1,7 +1,7 @@
 """ComfyUI over its own HTTP and websocket API: upload, queue, follow, fetch."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import aiohttp
@@ -32,6 +32,10 @@ class LostError(ComfyError):
     """ComfyUI knows nothing of the job: it was restarted, or the job was deleted while it waited."""
 
 
+class TimedOutError(ComfyError):
+    """The run took longer than it may; ComfyUI goes on with it unless it is cancelled."""
+
+
 class Comfy:
     """One ComfyUI server. The session is the caller's, who closes it."""
 
@@ -54,11 +58,15 @@ class Comfy:
     async def upload(self, photo: Path, name: str) -> None:
         """Puts a file into ComfyUI's input folder, under a name that may have folders in it."""
         folder, _, filename = name.rpartition("/")
-        form = aiohttp.FormData({"subfolder": folder, "type": "input", "overwrite": "true"})
-        form.add_field("image", await asyncio.to_thread(photo.read_bytes), filename=filename)
-        status, _ = await self._call("POST", "/upload/image", data=form)
-        if status != 200:
-            raise RefusedError(f"ComfyUI did not take the photo {photo.name} (HTTP {status}).")
+        await self._write(Picture(filename, folder, "input"), await asyncio.to_thread(photo.read_bytes))
+
+    async def blank(self, picture: Picture) -> None:
+        """Leaves an empty file in the place of a picture: ComfyUI has no call that removes one."""
+        await self._write(picture, b"")
+
+    async def forget(self, job_ids: Iterable[str]) -> None:
+        """Removes ended runs from ComfyUI's history, which holds their graphs and errors."""
+        await self._call("POST", "/history", json={"delete": list(job_ids)})
 
     async def queue(self, job_id: str, graph: Graph) -> None:
         """Queues the graph under the job's id, which also names the websocket that hears of it."""
@@ -92,7 +100,7 @@ class Comfy:
                         return job
                     await asyncio.sleep(min(1, ASK_AGAIN))
         except TimeoutError:
-            raise ComfyError(f"The job {job_id} did not end within {timeout:g} seconds; ComfyUI goes on.") from None
+            raise TimedOutError(f"The job {job_id} did not end within {timeout:g} seconds; ComfyUI goes on.") from None
 
     async def picture(self, picture: Picture) -> bytes:
         query = {"filename": picture.filename, "subfolder": picture.subfolder, "type": picture.type}
@@ -100,6 +108,13 @@ class Comfy:
         if status != 200:
             raise ComfyError(f"ComfyUI does not give the picture {picture.filename} (HTTP {status}).")
         return content
+
+    async def _write(self, picture: Picture, content: bytes) -> None:
+        form = aiohttp.FormData({"subfolder": picture.subfolder, "type": picture.type, "overwrite": "true"})
+        form.add_field("image", content, filename=picture.filename)
+        status, _ = await self._call("POST", "/upload/image", data=form)
+        if status != 200:
+            raise RefusedError(f"ComfyUI did not take the photo {picture.filename} (HTTP {status}).")
 
     async def _follow(self, job_id: str, report: Report | None) -> Job:
         """The job when it ended, or as it stood when the websocket closed. The socket opens first: no end is missed."""

@@ -84,10 +84,10 @@ PARAMETERS: dict[str, dict[str, Slot]] = {
 }
 
 
-def load(workflow: str) -> Graph:
-    """The workflow as it is shipped, in API format."""
+def load(workflow: str, folder: Path = WORKFLOWS) -> Graph:
+    """The workflow as it is shipped, in API format, or its namesake in another folder."""
     _parameters(workflow)
-    return json.loads((WORKFLOWS / f"{workflow}.json").read_text(encoding="utf-8"))
+    return json.loads((folder / f"{workflow}.json").read_text(encoding="utf-8"))
 
 
 def settle(order: Order) -> Order:

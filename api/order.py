@@ -51,13 +51,17 @@ class Failure:
 
 @dataclass(frozen=True)
 class Job:
-    """How a run stands: its pictures by the title of the node that gave them, and the `seconds` that it ran."""
+    """How a run stands: its pictures by the title of the node that gave them, and the `seconds` that it ran.
+
+    `unsafe` has the verdict of each picture that was checked.
+    """
 
     id: str
     state: State
     outputs: Mapping[str, tuple[Picture, ...]] = field(default_factory=dict)
     failure: Failure | None = None
     seconds: float | None = None
+    unsafe: tuple[bool, ...] = ()
 
     @property
     def ended(self) -> bool:

@@ -13,7 +13,10 @@ COMFYUI = {"comfy", "comfy_api", "comfy_execution", "folder_paths", "node_helper
 ALLOWED = {
     "core": {"torch", "numpy", "PIL", "onnx", "google", "onnxruntime", "insightface", "cv2", "rembg", "pymatting"},
     "nodes": {"torch", "numpy", "PIL", "safetensors", *COMFYUI},
-    "api": {"aiohttp", "fastapi", "pydantic"},
+    "api": {
+        *("aiohttp", "annotated_types", "cryptography", "fastapi", "limits", "obstore", "PIL", "prometheus_client"),
+        *("pydantic", "pydantic_settings", "sqlalchemy", "starlette", "uvicorn", "yarl"),
+    },
 }
 # Pack rooms that a room may reach by relative imports; data flows one way.
 REACHES = {"core": {"core"}, "nodes": {"core", "nodes"}, "api": {"api"}}

@@ -1,0 +1,106 @@
+"""python -m api [serve | keys add|list|revoke | webhooks redeliver|secret]; `serve` is what it does by itself."""
+
+import argparse
+import asyncio
+import sys
+import time
+
+import uvicorn
+
+from . import logs
+from .app import create_app
+from .database import connect
+from .keys import SCOPES, Keys
+from .lock import AlreadyRunningError, hold
+from .sealing import Seal, printed_webhook_secret
+from .service import Service
+from .settings import Settings
+from .store import Store
+from .tables import OPEN
+from .webhooks import redeliver
+
+
+def serve(settings: Settings) -> int:
+    """Runs until it is told to stop. Without keys it binds to loopback alone, whatever the settings say."""
+    logs.set_up(settings.log_level)
+    if not Keys(Store(connect(settings.data))).any():
+        sys.stderr.write(
+            "There are no keys: the service binds to 127.0.0.1 alone, and whoever reaches it may do all.\n"
+        )
+        settings = settings.model_copy(update={"host": "127.0.0.1"})
+    try:
+        with hold(settings.data):
+            options = {"host": settings.host, "port": settings.port, "log_config": None, "access_log": False}
+            uvicorn.run(create_app(settings), timeout_graceful_shutdown=15, server_header=False, **options)  # type: ignore
+    except AlreadyRunningError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+def keys(settings: Settings, arguments: argparse.Namespace) -> int:
+    """Adds, lists and revokes keys; a running service knows at once."""
+    known = Keys(Store(connect(settings.data)))
+    if arguments.action == "list":
+        for key in known.all():
+            state = "revoked" if key.revoked else "in force"
+            credits = "unlimited" if key.credits is None else f"{key.credits} credits"
+            made = time.strftime("%Y-%m-%d", time.localtime(key.created))
+            sys.stdout.write(f"{key.name}\t{state}\t{credits}\t{','.join(key.scopes) or '-'}\t{made}\n")
+        return 0
+    if arguments.action == "revoke":
+        done = known.revoke(arguments.name)
+        sys.stdout.write(f"{arguments.name}: {'revoked' if done else 'there is no such key in force'}\n")
+        return 0 if done else 1
+    try:
+        key_id, key = known.add(arguments.name, arguments.credits, arguments.scope)
+    except ValueError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    secret = printed_webhook_secret(Seal.load(settings.data).webhook_secret(key_id))
+    sys.stdout.write(f"key: {key}\nwebhook secret: {secret}\nThe key is shown this once.\n")
+    return 0
+
+
+def webhooks(settings: Settings, arguments: argparse.Namespace) -> int:
+    """Sends given up webhooks again, or tells the secret that a key's webhooks are signed with."""
+    if arguments.action == "redeliver":
+        sys.stdout.write(f"{asyncio.run(_redeliver(settings, arguments.job))} webhooks are owed again\n")
+        return 0
+    ids = {key.name: key.id for key in Keys(Store(connect(settings.data))).all()}
+    secret = Seal.load(settings.data).webhook_secret(ids.get(arguments.name or "", OPEN))
+    sys.stdout.write(printed_webhook_secret(secret) + "\n")
+    return 0
+
+
+async def _redeliver(settings: Settings, job: str | None) -> int:
+    service = Service(settings)
+    try:
+        return redeliver(service, job)
+    finally:
+        await service.close()
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m api", description=__doc__)
+    commands = parser.add_subparsers(dest="command")
+    commands.add_parser("serve", help="run the service (settings: CONSISTENT_FACE_*)")
+    on_keys = commands.add_parser("keys").add_subparsers(dest="action", required=True)
+    add = on_keys.add_parser("add")
+    add.add_argument("name")
+    add.add_argument("--credits", type=int, help="pictures that it may order; unlimited without it")
+    add.add_argument("--scope", action="append", default=[], choices=SCOPES)
+    on_keys.add_parser("list")
+    on_keys.add_parser("revoke").add_argument("name")
+    on_hooks = commands.add_parser("webhooks").add_subparsers(dest="action", required=True)
+    on_hooks.add_parser("redeliver").add_argument("--job", help="this job's alone, delivered or not")
+    on_hooks.add_parser("secret").add_argument("name", nargs="?", help="a key's name; without keys none")
+    parsed = parser.parse_args(arguments)
+    settings = Settings()
+    if parsed.command == "keys":
+        return keys(settings, parsed)
+    return webhooks(settings, parsed) if parsed.command == "webhooks" else serve(settings)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

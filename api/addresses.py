@@ -1,0 +1,63 @@
+"""Connections to the public internet alone: the address is checked on the socket that is about to connect.
+
+Checking there, and not when a name is looked up, leaves nothing to redirects and to names that change their address.
+"""
+
+import ipaddress
+import socket
+
+import aiohttp
+
+# What `is_global` lets through in Python 3.11 and is not a host of the internet, or hides one that is not.
+REFUSED = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        "192.0.0.0/24",  # protocol assignments
+        "192.88.99.0/24",  # 6to4 relays
+        "::/96",  # IPv4-compatible
+        "64:ff9b::/96",  # NAT64
+        "64:ff9b:1::/48",  # local NAT64
+        "2001::/32",  # Teredo
+        "2002::/16",  # 6to4
+        "fec0::/10",  # site-local
+    )
+)
+
+
+class AddressError(OSError):
+    """An address that the service does not connect to."""
+
+
+def is_public(address: str) -> bool:
+    found = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
+        return False
+    if not found.is_global or found.is_multicast or found.is_reserved:
+        return False
+    return not any(found.version == network.version and found in network for network in REFUSED)
+
+
+def is_loopback(address: str) -> bool:
+    return ipaddress.ip_address(address.partition("%")[0]).is_loopback
+
+
+def guarded_session(allow_loopback: bool, timeout: float) -> aiohttp.ClientSession:
+    """A session whose every connection is checked, the ones after a redirect too. No cookies, no proxies.
+
+    Raises aiohttp.ClientConnectorError, with an AddressError inside, where a connection is refused.
+    """
+
+    def guard(info: tuple) -> socket.socket:  # type: ignore[type-arg]
+        family, kind, protocol, _, target = info
+        address = str(target[0])
+        if not is_public(address) and not (allow_loopback and is_loopback(address)):
+            raise AddressError(f"{address} is not a public address")
+        return socket.socket(family, kind, protocol)
+
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(socket_factory=guard, force_close=True, limit=64),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=aiohttp.ClientTimeout(total=timeout),
+        auto_decompress=False,
+        trust_env=False,
+    )

@@ -1,0 +1,146 @@
+"""The application: vendors' routes, everybody's own jobs, the operator's pages, and errors in the vendors' shapes."""
+
+import asyncio
+import contextlib
+import logging
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from . import jobs, operations
+from .cleaning import sweep
+from .documents import openapi_of
+from .errors import BusyError, ContentTypeError, InputError, MethodError, NotFoundError, ServiceError
+from .service import Service
+from .settings import Settings
+from .vendors import VENDORS, segmind, vendor_of
+from .webhooks import deliver
+from .worker import work
+
+LOG = logging.getLogger("consistent_face.http")
+STOP_SECONDS = 10.0  # for the jobs at hand at a graceful stop; what is not done then is taken up at the next start
+CORS_HEADERS = ["content-type", "authorization", "x-api-key", "idempotency-key"]
+CORS_EXPOSED = ["x-remaining-credits", "x-warnings", "x-image-count", "x-seed-value", "link"]
+Next = Callable[[Request], Awaitable[Response]]
+
+
+def create_app(settings: Settings, run_jobs: bool = True) -> FastAPI:
+    """The service over its data folder. Without `run_jobs` it accepts and answers, and another process runs."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        service = app.state.service = Service(settings)
+        if run_jobs:
+            service.store.recover()
+        async with _running(service, run_jobs):
+            yield
+        await service.close()
+
+    app = FastAPI(title="Consistent Face", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    for vendor in VENDORS.values():
+        app.include_router(vendor.router)
+    app.include_router(jobs.router)
+    app.include_router(operations.router)
+    openapi_of(app)
+    _handle_errors(app)
+    app.middleware("http")(_observed)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(settings.cors_origins),
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=CORS_HEADERS,
+            expose_headers=CORS_EXPOSED,
+        )
+    return app
+
+
+@contextlib.asynccontextmanager
+async def _running(service: Service, run_jobs: bool) -> AsyncIterator[None]:
+    """The work behind the requests. At the end runners may finish what they have at hand, for a while."""
+    stopping = asyncio.Event()
+    behind = [asyncio.create_task(work(service, stopping)) for _ in range(service.settings.workers if run_jobs else 0)]
+    others = [asyncio.create_task(deliver(service)), asyncio.create_task(sweep(service))] if run_jobs else []
+    try:
+        yield
+    finally:
+        stopping.set()
+        service.bell.set()
+        if behind:
+            await asyncio.wait(behind, timeout=STOP_SECONDS)
+        for task in (*behind, *others):
+            task.cancel()
+        await asyncio.gather(*behind, *others, return_exceptions=True)
+
+
+def _handle_errors(app: FastAPI) -> None:
+    app.add_exception_handler(ServiceError, _refused)  # type: ignore[arg-type]
+    app.add_exception_handler(HTTPException, _unmatched)  # type: ignore[arg-type]
+    app.add_exception_handler(RequestValidationError, _invalid)  # type: ignore[arg-type]
+    app.add_exception_handler(Exception, _faulty)
+
+
+def _answer(request: Request, error: ServiceError) -> Response:
+    """The error in the shape of the vendor that the path belongs to."""
+    answer: JSONResponse = vendor_of(request.url.path).refuse(request, error)
+    if isinstance(error, BusyError):
+        answer.headers["Retry-After"] = str(error.retry_after)
+    return answer
+
+
+async def _refused(request: Request, error: ServiceError) -> Response:
+    return _answer(request, error)
+
+
+async def _unmatched(request: Request, error: HTTPException) -> Response:
+    """What the framework refuses: unknown paths, wrong methods, bodies that are not finished."""
+    path = request.url.path[:100]
+    kinds: dict[int, ServiceError] = {
+        404: NotFoundError(f"The requested URL does not exist: {path}."),
+        405: MethodError(f"The requested HTTP method is not allowed: {request.method} {path}."),
+        415: ContentTypeError("Invalid content type."),
+    }
+    answer = _answer(request, kinds.get(error.status_code, InputError(str(error.detail))))
+    answer.headers.update({name: value for name, value in (error.headers or {}).items() if name.lower() == "allow"})
+    return answer
+
+
+async def _invalid(request: Request, error: RequestValidationError) -> Response:
+    fault = error.errors()[0]
+    name = str(fault["loc"][-1])
+    return _answer(request, InputError(f"{name}: {fault['msg']}.", name))
+
+
+async def _faulty(request: Request, error: Exception) -> Response:
+    """A fault of ours: the log has its traceback under the number that the caller is told."""
+    number = getattr(request.state, "request_id", "")
+    return _answer(request, ServiceError(f"Internal error, number {number}: tell it to the operator."))
+
+
+async def _observed(request: Request, go_on: Next) -> Response:
+    """Counts and logs every request, without its query; refuses foreign names while there are no keys."""
+    service: Service = request.app.state.service
+    request.state.request_id = uuid.uuid4().hex[:12]
+    started = time.perf_counter()
+    answer = await go_on(request) if operations.is_ours(request) else operations.foreign(request)
+    if vendor_of(request.url.path) is segmind:
+        answer.headers.update(segmind.headers(request, service))
+    route = getattr(request.scope.get("route"), "path", "(none)")
+    seconds = time.perf_counter() - started
+    service.metrics.requests.labels(route, answer.status_code).inc()
+    service.metrics.latency.labels(route).observe(seconds)
+    caller = getattr(request.state, "caller", None)
+    extra = {"route": route, "status": answer.status_code, "seconds": round(seconds, 4)}
+    LOG.info(
+        "%s %s",
+        request.method,
+        route,
+        extra={**extra, "key_id": caller and caller.id, "request_id": request.state.request_id},
+    )
+    return answer

@@ -1,0 +1,91 @@
+"""Leaves nothing of a face behind: in ComfyUI as soon as a job has ended, in the service when its time is over.
+
+What a local ComfyUI holds (its folders are settings) is removed from the disk; a remote one is made to overwrite it
+with nothing, since its API removes no file: empty files stay there under the jobs' names.
+"""
+
+import asyncio
+import contextlib
+import logging
+import shutil
+from collections.abc import Iterable
+
+from .comfy import Comfy, ComfyError
+from .errors import ServiceError
+from .graph import FOLDER, photo_name
+from .order import Picture
+from .parts import parts
+from .service import Service, remove_photos
+from .tables import JobRow
+
+LOG = logging.getLogger("consistent_face.cleaning")
+SWEEP = 5.0  # seconds between two rounds
+
+
+async def clean(row: JobRow, service: Service, comfy: Comfy) -> None:
+    """Removes an ended job's photo everywhere, and its run and pictures from ComfyUI; tried again while that fails."""
+    remove_photos(row, service.photos)
+    try:
+        await _clean_comfy(row, service, comfy)
+    except (ComfyError, OSError) as error:
+        LOG.warning("ComfyUI is not cleaned yet: %s", error, extra={"job": row.id})
+        return
+    await asyncio.to_thread(service.store.cleaned, row.id)
+
+
+async def purge(row: JobRow, service: Service, comfy: Comfy) -> None:
+    """Removes all that is left of an ended job; pictures in a key's own bucket are the key's, and stay."""
+    if not row.cleaned:
+        await clean(row, service, comfy)
+        row = await asyncio.to_thread(service.store.get, row.id) or row
+    if not row.cleaned:
+        return
+    if row.bucket != row.key_id:
+        storage = service.storage(row)
+        for output in row.outputs:
+            for name in (output["name"], output.get("low")):
+                if name is not None:
+                    await storage.remove(name)
+    await asyncio.to_thread(service.store.forget, row.id)
+
+
+async def sweep(service: Service) -> None:
+    """Expires and cleans, for as long as it is not cancelled."""
+    comfy = Comfy(service.settings.comfy_url, service.inside)
+    while True:
+        await sweep_once(service, comfy)
+        await asyncio.sleep(SWEEP)
+
+
+async def sweep_once(service: Service, comfy: Comfy) -> None:
+    for row in await asyncio.to_thread(service.store.overdue):
+        service.store.cancel(row.id, service.settings.retention_s)
+    for row in await asyncio.to_thread(service.store.uncleaned):
+        await clean(row, service, comfy)
+    for row in await asyncio.to_thread(service.store.expired):
+        with contextlib.suppress(ServiceError, LookupError):  # a bucket that is gone; tried again in the next round
+            await purge(row, service, comfy)
+
+
+async def _clean_comfy(row: JobRow, service: Service, comfy: Comfy) -> None:
+    settings, order = service.settings, service.order(row)
+    runs = [part.id for part in parts(order, settings.max_batch)]
+    folders = (settings.comfy_input, settings.comfy_output)
+    if None in folders:
+        names = [photo_name(order, parameter) for parameter in order.photos]
+        await _blank(comfy, runs, names)
+    await comfy.forget(runs)
+    for folder in folders:
+        if folder is not None:
+            await asyncio.to_thread(shutil.rmtree, folder / FOLDER / row.id, ignore_errors=True)
+
+
+async def _blank(comfy: Comfy, runs: Iterable[str], photos: Iterable[str]) -> None:
+    for name in photos:
+        folder, _, filename = name.rpartition("/")
+        await comfy.blank(Picture(filename, folder, "input"))
+    for run in runs:
+        job = await comfy.job(run)
+        for pictures in job.outputs.values() if job is not None else ():
+            for picture in pictures:
+                await comfy.blank(picture)

@@ -1,0 +1,98 @@
+"""Where a photo comes from: a URL, a data URI, plain base64, or a file of a multipart body."""
+
+import asyncio
+import base64
+import binascii
+import re
+
+import aiohttp
+
+from .addresses import AddressError
+from .errors import NETWORK, PictureError
+from .pictures import Photo, accept
+from .settings import Settings
+
+Source = str | bytes
+DATA_URI = re.compile(r"data:(?P<type>[^;,]*)(?:;[^,]*)?;base64,", re.IGNORECASE)
+IMAGE_TYPES = ("", "image/jpeg", "image/jpg", "image/png", "image/webp", "application/octet-stream")
+CHUNK = 64 * 1024
+REDIRECTS = 3
+
+
+class Intake:
+    """Fetches and checks photos. The session is a guarded one, and the caller's."""
+
+    def __init__(self, settings: Settings, session: aiohttp.ClientSession):
+        self._settings = settings
+        self._session = session
+
+    async def photo(self, source: Source, name: str) -> Photo:
+        """Raises PictureError, which names the field."""
+        content = await self._bytes(source, name)
+        settings = self._settings
+        return await asyncio.to_thread(accept, content, name, settings.max_picture, settings.max_pixels)
+
+    async def _bytes(self, source: Source, name: str) -> bytes:
+        if isinstance(source, bytes):
+            return source
+        source = source.strip()
+        if is_url(source):
+            return await self._fetch(source, name)
+        return await asyncio.to_thread(decode, source, name, self._settings.max_picture)
+
+    async def _fetch(self, url: str, name: str) -> bytes:
+        try:
+            async with asyncio.timeout(self._settings.fetch_timeout):
+                headers = {"Accept": "image/*", "Accept-Encoding": "identity"}
+                async with self._session.get(url, headers=headers, max_redirects=REDIRECTS) as answer:
+                    if answer.status != 200:
+                        raise PictureError(f"{name}: its URL answered HTTP {answer.status} instead of a picture.", name)
+                    return await _read(answer, name, self._settings.max_picture)
+        except TimeoutError as error:
+            limit = self._settings.fetch_timeout
+            raise PictureError(f"{name}: its URL gave no whole picture within {limit:g} seconds.", name) from error
+        except (*NETWORK, ValueError) as error:
+            raise PictureError(f"{name}: {_reason(error)}.", name) from error
+
+
+def is_url(source: str) -> bool:
+    return source[:8].lower().startswith(("http://", "https://"))
+
+
+def decode(source: str, name: str, largest: int) -> bytes:
+    """A data URI or plain base64, standard or URL-safe. Its length is checked before it is decoded."""
+    start = 0
+    if (prefix := DATA_URI.match(source)) is not None:
+        start = prefix.end()
+        if prefix["type"].lower() not in IMAGE_TYPES:
+            raise PictureError(f"{name} is a data URI of {prefix['type'][:40]}: send image/jpeg, png or webp.", name)
+    if (len(source) - start) * 3 // 4 > largest + 2:
+        raise PictureError(f"{name} is more than {largest} bytes: send a smaller picture.", name)
+    text = "".join(source[start:].split()).translate(str.maketrans("-_", "+/"))
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise PictureError(f"{name} is neither an http(s) URL nor valid base64 of a picture.", name) from error
+
+
+async def _read(answer: aiohttp.ClientResponse, name: str, largest: int) -> bytes:
+    content = bytearray()
+    async for chunk in answer.content.iter_chunked(CHUNK):
+        content += chunk
+        if len(content) > largest:
+            raise PictureError(f"{name}: its URL gives more than {largest} bytes.", name)
+    return bytes(content)
+
+
+def _reason(error: BaseException) -> str:
+    """Nothing of what stands behind an address that is refused."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, AddressError):
+            return "its URL leads to an address that is not public"
+        cause = getattr(cause, "os_error", None) or cause.__cause__
+    if isinstance(error, aiohttp.TooManyRedirects):
+        return f"its URL redirects more than {REDIRECTS} times"
+    if isinstance(error, aiohttp.InvalidURL | ValueError):
+        return "it is not a valid URL"
+    return "its URL cannot be reached"

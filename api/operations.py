@@ -1,0 +1,68 @@
+"""What an operator asks: is it alive, is it ready, how is it doing; and who is let in while there are no keys."""
+
+import asyncio
+import contextlib
+from urllib.parse import urlsplit
+
+import aiohttp
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse, PlainTextResponse
+from prometheus_client import CONTENT_TYPE_LATEST
+from sqlalchemy import text
+
+from .errors import ForbiddenError
+from .service import Service
+from .vendors import vendor_of
+
+router = APIRouter(include_in_schema=False)
+LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
+PROBE = aiohttp.ClientTimeout(total=3)
+
+
+@router.get("/healthz")
+async def healthz() -> PlainTextResponse:
+    """The process answers."""
+    return PlainTextResponse("ok")
+
+
+@router.get("/readyz")
+async def readyz(request: Request) -> JSONResponse:
+    """Whether jobs can be accepted and run: the store answers, and ComfyUI does."""
+    service: Service = request.app.state.service
+    found = {"store": await asyncio.to_thread(_store_answers, service), "comfyui": await _comfy_answers(service)}
+    return JSONResponse(found, 200 if all(found.values()) else 503)
+
+
+@router.get("/metrics")
+async def metrics(request: Request) -> Response:
+    service: Service = request.app.state.service
+    return Response(await asyncio.to_thread(service.metrics.text), media_type=CONTENT_TYPE_LATEST)
+
+
+def is_ours(request: Request) -> bool:
+    """Without keys a web page could reach the service under a name of its own that leads to this machine."""
+    service: Service = request.app.state.service
+    name = urlsplit(f"//{request.headers.get('host', '')}").hostname
+    own = urlsplit(service.settings.base_url).hostname
+    return name in (*LOOPBACK_NAMES, own, service.settings.host) or service.keys.any()
+
+
+def foreign(request: Request) -> Response:
+    error = ForbiddenError(
+        "Without keys this service answers to localhost alone: add one with `python -m api keys add`."
+    )
+    return vendor_of(request.url.path).refuse(request, error)
+
+
+def _store_answers(service: Service) -> bool:
+    with service.store.read() as session:
+        return session.scalar(text("SELECT 1")) == 1
+
+
+async def _comfy_answers(service: Service) -> bool:
+    with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+        async with service.inside.get(
+            f"{service.settings.comfy_url.rstrip('/')}/system_stats", timeout=PROBE
+        ) as answer:
+            return answer.status == 200
+    return False

@@ -1,0 +1,160 @@
+"""Runs one job: from its row to its pictures, whatever an earlier attempt left behind."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+from .comfy import Comfy, ComfyError, LostError, TimedOutError, UnreachableError
+from .errors import StorageError
+from .graph import TemplateError, fill, load, photo_name
+from .order import Job, OrderError
+from .parts import Part, cut, parts
+from .pictures import deliverable, low_res
+from .service import Service
+from .tables import JobRow
+
+WATCH = 0.5  # seconds between two looks at the cancel flag
+
+
+class SupersededError(Exception):
+    """Another attempt runs this job now: nothing of this one may be written."""
+
+
+class RunError(Exception):
+    """The job has failed for good."""
+
+    def __init__(self, kind: str, message: str):
+        super().__init__(message)
+        self.kind = kind
+
+
+class CancelledRunError(Exception):
+    """ComfyUI ended the run because someone cancelled it."""
+
+
+async def run_job(row: JobRow, service: Service, comfy: Comfy) -> None:
+    """Runs a claimed job to its end. A run that ComfyUI already has is adopted, not queued again.
+
+    The result becomes visible in the compare-and-set of `store.succeed`; whoever loses it writes nothing.
+    Raises UnreachableError, with the job back in the queue, when ComfyUI does not answer.
+    """
+    store, keep = service.store, service.settings.retention_s
+    try:
+        outputs, seconds = await _pictures(row, service, comfy)
+        store.succeed(row.id, row.attempt, outputs, seconds, keep)
+    except SupersededError:
+        return
+    except CancelledRunError:
+        store.cancelled(row.id, row.attempt, keep)
+    except (LostError, StorageError):
+        store.requeue(row.id, row.attempt)
+    except UnreachableError:
+        store.requeue(row.id, row.attempt)
+        raise
+    except RunError as error:
+        store.fail(row.id, row.attempt, error.kind, str(error), keep)
+    except (ComfyError, OrderError, TemplateError, OSError) as error:
+        store.fail(row.id, row.attempt, type(error).__name__, str(error), keep)
+    finally:
+        service.ended(row.id)
+
+
+async def _pictures(row: JobRow, service: Service, comfy: Comfy) -> tuple[list[dict], float]:
+    outputs: list[dict] = []
+    seconds = 0.0
+    for part in parts(service.order(row), service.settings.max_batch):
+        job = await _run_part(row, part, service, comfy)
+        for number, picture in enumerate(job.pictures, start=len(outputs)):
+            unsafe = job.unsafe[number - part.first] if number - part.first < len(job.unsafe) else False
+            outputs.append(await _deliver(row, number, await comfy.picture(picture), unsafe, service))
+        seconds += job.seconds or 0.0
+        if part.first + part.count < part.total and not service.store.part_done(row.id, row.attempt):
+            raise SupersededError
+    if not outputs:
+        raise RunError("Exception", "ComfyUI ended the workflow without a picture.")
+    return outputs, seconds
+
+
+async def _run_part(row: JobRow, part: Part, service: Service, comfy: Comfy) -> Job:
+    if await comfy.job(part.id) is None:
+        await _post(row, part, service, comfy)
+    async with _watched(row, part, service, comfy) as seen:
+        try:
+            job = await comfy.wait(part.id, service.settings.job_timeout, seen)
+        except TimedOutError:
+            await comfy.cancel(part.id)
+            raise
+    if job.state == "cancelled":
+        raise CancelledRunError
+    if job.failure is not None:
+        raise RunError(job.failure.kind, job.failure.message)
+    return job
+
+
+async def _post(row: JobRow, part: Part, service: Service, comfy: Comfy) -> None:
+    """Gives a prompt to ComfyUI, counted before: a job that takes ComfyUI down with it must not do so for ever."""
+    current = service.store.get(row.id)
+    if current is not None and current.cancel:
+        raise CancelledRunError
+    if current is not None and current.posts >= service.settings.max_posts:
+        raise RunError("LostError", f"ComfyUI was lost {current.posts} times while this job ran.")
+    if not service.store.posting(row.id, row.attempt):
+        raise SupersededError
+    order = service.order(row)
+    graph = cut(fill(order, load(order.workflow, service.settings.workflows)), order.workflow, part)
+    for parameter, photo in order.photos.items():
+        await comfy.upload(photo, photo_name(order, parameter))
+    await comfy.queue(part.id, graph)
+
+
+async def _deliver(row: JobRow, number: int, content: bytes, unsafe: bool, service: Service) -> dict:
+    """Stores a picture under a name that every attempt gives it; what it replaces is the same picture."""
+    form = row.delivery["format"]
+    output = {"name": output_name(row, number), "unsafe": unsafe}
+    storage = service.storage(row)
+    await storage.put(output["name"], await asyncio.to_thread(deliverable, content, form))
+    if row.delivery.get("low_res"):
+        output["low"] = f"{row.id}-{number}-low.jpg"
+        await storage.put(output["low"], await asyncio.to_thread(low_res, content))
+    return output
+
+
+def output_name(row: JobRow, number: int) -> str:
+    return f"{row.id}-{number}.{'jpg' if row.delivery['format'] == 'jpeg' else 'png'}"
+
+
+class _Progress:
+    """The percent of a job, as the sampling steps tell it: the node with the most steps of a part counts."""
+
+    def __init__(self, part: Part):
+        self._part, self._largest, self.percent = part, 1.0, 0
+
+    def __call__(self, title: str, value: float, maximum: float) -> None:
+        if maximum < self._largest or maximum <= 1:
+            return
+        self._largest = maximum
+        done = self._part.first + self._part.count * value / maximum
+        self.percent = max(self.percent, min(99, int(100 * done / self._part.total)))
+
+
+@contextlib.asynccontextmanager
+async def _watched(row: JobRow, part: Part, service: Service, comfy: Comfy) -> AsyncIterator[_Progress]:
+    """Takes down progress and passes on a cancellation, for as long as the run is waited for."""
+    seen = _Progress(part)
+
+    async def watch() -> None:
+        told = 0
+        while True:
+            await asyncio.sleep(WATCH)
+            current = service.store.get(row.id)
+            if current is None or current.cancel:
+                with contextlib.suppress(ComfyError):
+                    await comfy.cancel(part.id)
+            elif seen.percent > told and service.store.progress(row.id, row.attempt, seen.percent):
+                told = seen.percent
+
+    watcher = asyncio.create_task(watch())
+    try:
+        yield seen
+    finally:
+        watcher.cancel()

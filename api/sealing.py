@@ -1,0 +1,60 @@
+"""The service's one secret, and what is derived from it: link signatures, webhook secrets, sealed credentials."""
+
+import base64
+import hashlib
+import hmac
+import os
+import secrets
+from pathlib import Path
+
+from cryptography.fernet import Fernet, InvalidToken
+
+
+class Seal:
+    """Derives everything by purpose, so that no value made for one thing serves another."""
+
+    def __init__(self, secret: bytes):
+        self._secret = secret
+        self._fernet = Fernet(base64.urlsafe_b64encode(self._mac("credentials")))
+
+    @classmethod
+    def load(cls, folder: Path) -> "Seal":
+        """The secret of this data folder, made at the first start and readable by its owner alone."""
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "secret"
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            return cls(path.read_bytes())
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(secrets.token_bytes(32))
+        return cls(path.read_bytes())
+
+    def sign(self, purpose: str, text: str) -> str:
+        return hmac.new(self._mac(purpose), text.encode(), hashlib.sha256).hexdigest()
+
+    def matches(self, purpose: str, text: str, signature: str) -> bool:
+        return hmac.compare_digest(self.sign(purpose, text).encode(), signature.encode())
+
+    def webhook_secret(self, key_id: str) -> bytes:
+        return self._mac(f"webhook {key_id}")
+
+    def close(self, text: str) -> str:
+        return self._fernet.encrypt(text.encode()).decode()
+
+    def open(self, sealed: str) -> str:
+        """Raises ValueError when it was sealed with another secret."""
+        try:
+            return self._fernet.decrypt(sealed).decode()
+        except InvalidToken as error:
+            raise ValueError(
+                "This was sealed with another secret: is it the data folder of another service?"
+            ) from error
+
+    def _mac(self, purpose: str) -> bytes:
+        return hmac.new(self._secret, purpose.encode(), hashlib.sha256).digest()
+
+
+def printed_webhook_secret(secret: bytes) -> str:
+    """As Standard Webhooks' libraries take it."""
+    return "whsec_" + base64.b64encode(secret).decode()

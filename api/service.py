@@ -1,0 +1,121 @@
+"""All that a request or a runner needs, made from the settings alone: any process may make its own."""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import aiohttp
+from limits import parse
+from limits.storage import MemoryStorage
+from limits.strategies import MovingWindowRateLimiter
+
+from .addresses import guarded_session
+from .database import connect
+from .errors import BusyError
+from .intake import Intake
+from .keys import Keys
+from .metrics import Metrics
+from .order import Order, Value
+from .sealing import Seal
+from .settings import Settings
+from .storage import Bucket, BucketAccess, Disk, Storage
+from .store import Store
+from .tables import Bucket as BucketRow
+from .tables import JobRow
+from .waiting import Waiting
+
+OWN = "service"  # row.bucket of the operator's own S3
+
+
+class Service:
+    """Open one inside a running event loop, and close it."""
+
+    def __init__(self, settings: Settings):
+        self.settings = settings
+        self.seal = Seal.load(settings.data)
+        self.store = Store(connect(settings.data))
+        self.keys = Keys(self.store)
+        self.waiting = Waiting(self.store)
+        self.metrics = Metrics(self.store)
+        self.bell = asyncio.Event()  # rung when there is a job to start
+        self.hooks_due = asyncio.Event()  # set when a webhook may be owed
+        self.out = guarded_session(settings.allow_loopback, settings.webhook_timeout)
+        self.inside = aiohttp.ClientSession()  # to ComfyUI and the operator's own bucket
+        self.intake = Intake(settings, self.out)
+        self.disk = Disk(settings.data / "results", settings.base_url, self.seal)
+        self.photos = settings.data / "photos"
+        self.photos.mkdir(exist_ok=True)
+        self._rates = MovingWindowRateLimiter(MemoryStorage())
+        self._buckets: dict[str, Storage] = {}
+
+    async def close(self) -> None:
+        await self.out.close()
+        await self.inside.close()
+        self.store.close()
+
+    def limit(self, what: str, who: str, rate: str) -> None:
+        """Raises BusyError when `who` did `what` more often than the rate allows."""
+        item = parse(rate)
+        if not self._rates.hit(item, what, who):
+            reset = self._rates.get_window_stats(item, what, who).reset_time
+            wait = max(1, round(reset - asyncio.get_running_loop().time())) if reset < 1e6 else item.get_expiry()
+            raise BusyError(f"Rate limit exceeded: {rate.replace('/', ' requests a ')}.", min(wait, item.get_expiry()))
+
+    def order(self, row: JobRow) -> Order:
+        photos = {parameter: self.photos / name for parameter, name in row.photos.items()}
+        values: Mapping[str, Value | None] = {**row.values, **self.settings.models.get(row.workflow, {})}
+        return Order(row.workflow, values, photos, row.id)
+
+    def storage(self, row: JobRow) -> Storage:
+        """Where this job's results lie."""
+        return self.bucket(row.bucket) if row.bucket else self.disk
+
+    def bucket(self, key_id: str) -> Storage:
+        """A key's own bucket, or the operator's. Raises LookupError when the key has none."""
+        if key_id not in self._buckets:
+            own = key_id == OWN
+            access = self._own_access() if own else self._access(key_id)
+            self._buckets[key_id] = Bucket(access, self.inside if own else self.out)
+        return self._buckets[key_id]
+
+    def bucket_for(self, key_id: str) -> str:
+        """The value of `row.bucket` for a key's new job."""
+        with self.store.read() as session:
+            if session.get(BucketRow, key_id) is not None:
+                return key_id
+        return OWN if self.settings.s3_bucket else ""
+
+    def set_bucket(self, key_id: str, access: BucketAccess | None) -> None:
+        with self.store.write() as session:
+            if (row := session.get(BucketRow, key_id)) is not None:
+                session.delete(row)
+                session.flush()
+            if access is not None:
+                session.add(BucketRow(key_id=key_id, sealed=self.seal.close(access.text())))
+        self._buckets.pop(key_id, None)
+
+    def ended(self, job_id: str) -> None:
+        self.waiting.tell(job_id)
+
+    def _access(self, key_id: str) -> BucketAccess:
+        with self.store.read() as session:
+            row = session.get(BucketRow, key_id)
+        if row is None:
+            raise LookupError(key_id)
+        return BucketAccess(**json.loads(self.seal.open(row.sealed)))
+
+    def _own_access(self) -> BucketAccess:
+        settings = self.settings
+        return BucketAccess(
+            settings.s3_bucket or "",
+            settings.s3_region,
+            settings.s3_endpoint,
+            settings.s3_access_key_id or "",
+            settings.s3_secret_access_key or "",
+        )
+
+
+def remove_photos(row: JobRow, folder: Path) -> None:
+    for name in row.photos.values():
+        (folder / name).unlink(missing_ok=True)

@@ -1,0 +1,113 @@
+"""From a checked request to an accepted job."""
+
+import asyncio
+import hashlib
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .errors import InputError, ServiceError
+from .graph import settle
+from .intake import Source
+from .order import Order, OrderError, Value
+from .parts import pictures
+from .pictures import Photo
+from .requests import Asked
+from .service import remove_photos
+from .tables import JobRow
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a vendor module makes of a request.
+
+    `photos` are sources by the order's parameter, with the request's field for errors; `request` is what the answer
+    needs of the request, without picture bytes or keys.
+    """
+
+    vendor: str
+    workflow: str
+    values: Mapping[str, Value | None]
+    photos: Mapping[str, tuple[str, Source]]
+    request: Mapping[str, object]
+    format: str = "png"
+    low_res: bool = False
+    webhook: str | None = None
+    parameters: Mapping[str, str] = field(default_factory=dict)  # order's parameter -> request's field, for errors
+
+
+async def submit(asked: Asked, wanted: Wanted) -> JobRow:
+    """The accepted job, or the one that the same idempotency key made before.
+
+    When this returns the job is on disk, its photos too. Raises InputError, BusyError, CreditsError, ConflictError.
+    """
+    service = asked.service
+    digest = _digest(wanted)
+    if asked.idempotency_key is not None:
+        earlier = service.store.earlier(asked.caller.id, asked.idempotency_key, digest)
+        if earlier is not None:
+            return earlier
+    order = _settled(wanted)
+    photos = {name: await service.intake.photo(source, label) for name, (label, source) in wanted.photos.items()}
+    row = _row(asked, wanted, order, digest)
+    row.photos = {name: f"{order.id}-{name}{photo.suffix}" for name, photo in photos.items()}
+    await asyncio.to_thread(_write, {service.photos / row.photos[name]: photo for name, photo in photos.items()})
+    try:
+        accepted = await asyncio.to_thread(service.store.add, row, service.settings.concurrency)
+    except ServiceError:
+        remove_photos(row, service.photos)
+        raise
+    if accepted.id != order.id:
+        remove_photos(row, service.photos)
+    service.bell.set()
+    return accepted
+
+
+def _settled(wanted: Wanted) -> Order:
+    try:
+        return settle(Order(wanted.workflow, wanted.values))
+    except OrderError as error:
+        field = wanted.parameters.get(error.field, error.field)
+        raise InputError(str(error).replace(error.field, field, 1), field) from error
+
+
+def _row(asked: Asked, wanted: Wanted, order: Order, digest: str) -> JobRow:
+    settings, count, now = asked.service.settings, pictures(order), time.time()
+    return JobRow(
+        id=order.id,
+        key_id=asked.caller.id,
+        vendor=wanted.vendor,
+        workflow=order.workflow,
+        values=dict(order.values),
+        request=dict(wanted.request),
+        pictures=count,
+        delivery={"format": wanted.format, "low_res": wanted.low_res},
+        bucket=asked.service.bucket_for(asked.caller.id),
+        webhook=wanted.webhook,
+        idempotency_key=asked.idempotency_key,
+        request_digest=digest,
+        price=count * settings.prices.get(order.workflow, 1),
+        created=now,
+        expires=now + settings.retention_s,
+    )
+
+
+def _write(photos: Mapping[Path, Photo]) -> None:
+    for path, photo in photos.items():
+        with path.open("wb") as file:
+            file.write(photo.content)
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _digest(wanted: Wanted) -> str:
+    """Of all that the request says; of pictures sent along, of their bytes."""
+    sources = {
+        name: hashlib.sha256(source if isinstance(source, bytes) else source.encode("utf-8", "replace")).hexdigest()
+        for name, (_, source) in wanted.photos.items()
+    }
+    said = [wanted.vendor, wanted.workflow, dict(wanted.values), sources, dict(wanted.request), wanted.webhook]
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()

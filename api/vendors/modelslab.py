@@ -1,0 +1,282 @@
+"""ModelsLab's Enterprise Face Generator: make_gen, fetch, update_s3, reset_s3.
+
+Decided where the documents leave it open: values out of range become the nearest documented one, named in x-warnings
+(its own client sends s_scale 7.5 and 20 steps). `base64` asks for raw base64 in `output`; a picture sent along is not
+echoed. Booleans come back as "yes" and "no" in `meta`, and `meta.seed` is the seed used. Errors are
+{"status": "error", "message"} with real codes; while processing, `message` is also spelt `messege`, as older
+endpoints do.
+"""
+
+import asyncio
+import base64
+import math
+import time
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+from pydantic import Field
+
+from ..errors import BusyError, InputError, NotFoundError, ServiceError
+from ..intake import is_url
+from ..requests import Asked, read
+from ..runner import output_name
+from ..service import Service
+from ..storage import BucketAccess
+from ..submission import Wanted, submit
+from ..tables import JobRow
+from .documents import MODELSLAB_EXAMPLES, described
+from .values import (
+    LARGEST_SEED,
+    Fields,
+    Picture,
+    Prompt,
+    Real,
+    Whole,
+    address,
+    clamped,
+    nearest,
+    parse,
+    warnings_header,
+)
+
+NAME = "modelslab"
+PREFIX = "/api/v1/enterprise/face_gen"
+USUAL_SECONDS = 20.0  # the estimate before any run
+PHOTO_KINDS = ("NoFaceError", "FaceTooSmallError", "PhotoError")
+SHORT, LONG = 512, 768  # the largest picture, in either direction
+MESSAGE = "Your request is processing in the background, use the fetch endpoint to get the result"
+router = APIRouter(tags=["ModelsLab"])
+
+
+class MakeGen(Fields):
+    """`POST /api/v1/enterprise/face_gen/make_gen`."""
+
+    prompt: Prompt
+    face_image: Picture
+    negative_prompt: Prompt = ""
+    width: Annotated[Whole, clamped(256, LONG)] = 512
+    height: Annotated[Whole, clamped(256, LONG)] = 512
+    samples: Annotated[Whole, clamped(1, 2)] = 1
+    num_inference_steps: Annotated[Whole, nearest(21, 31, 41)] = 21
+    guidance_scale: Annotated[Real, clamped(1, 20)] = 7.5
+    s_scale: Annotated[Real, clamped(0, 2)] = 1.0
+    seed: Annotated[Whole, clamped(-1, LARGEST_SEED)] | None = None
+    safety_checker: bool = True
+    safety_checker_type: Literal["blur", "sensitive_content_text", "pixelate", "black"] = "sensitive_content_text"
+    base64: bool = False
+    webhook: str | None = None
+    track_id: str | int | float | bool | None = None
+
+
+class Fetch(Fields):
+    """`POST /api/v1/enterprise/face_gen/fetch/{id}`: the key alone."""
+
+
+class UpdateS3(Fields):
+    """`POST /update_s3`: a bucket of the key's own, where its later results go."""
+
+    public_url: str | None = None
+    region_name: str = "us-east-1"
+    endpoint_url: str
+    aws_access_key_id: str
+    aws_secret_access_key: str
+    image_directory: str = Field(default="", pattern=r"^[A-Za-z0-9_./-]*$")
+    bucket_name: str | None = None
+    deploy_type: str = "face_gen"
+
+
+# Request's field -> parameter of the workflow: the whole mapping.
+PARAMETERS = {
+    "prompt": "prompt",
+    "negative_prompt": "negative_prompt",
+    "width": "width",
+    "height": "height",
+    "samples": "samples",
+    "num_inference_steps": "steps",
+    "guidance_scale": "guidance",
+    "s_scale": "s_scale",
+    "seed": "seed",
+    "safety_checker": "safety_checker",
+    "safety_checker_type": "safety_checker_type",
+}
+
+
+@router.post(f"{PREFIX}/make_gen", **described(MakeGen, MODELSLAB_EXAMPLES["make_gen"]))
+async def make_gen(request: Request) -> JSONResponse:
+    asked = await read(request)
+    body = parse(MakeGen, asked.fields, asked.warnings)
+    _fit(body, asked.warnings)
+    if not body.safety_checker and "safety_off" not in asked.caller.scopes:
+        body.safety_checker = True
+        asked.warnings.append("safety_checker stays on: this key lacks the scope safety_off")
+    row = await submit(asked, _wanted(body, address("webhook", body.webhook, asked.service.settings.allow_loopback)))
+    row = await asked.service.waiting.ended(row.id, asked.service.settings.modelslab_sync_wait_s) or row
+    _check(row)
+    return JSONResponse(await answer(row, asked.service), headers=warnings_header(asked.warnings))
+
+
+@router.post(PREFIX + "/fetch/{number}", **described(Fetch, MODELSLAB_EXAMPLES["fetch"]))
+async def fetch(request: Request, number: str) -> JSONResponse:
+    asked = await read(request)
+    found = asked.service.store.owned(int(number), asked.caller.id) if _is_number(number) else None
+    if found is None or found.vendor != NAME:
+        raise NotFoundError(f"There is no request {number[:20]} (any more): it is unknown, or its time is over.", "id")
+    _check(found)
+    return JSONResponse(await answer(found, asked.service))
+
+
+@router.post("/api/v1/enterprise/update_s3", **described(UpdateS3, MODELSLAB_EXAMPLES["update_s3"]))
+@router.post(f"{PREFIX}/update_s3", **described(UpdateS3, MODELSLAB_EXAMPLES["update_s3"]))
+async def update_s3(request: Request) -> JSONResponse:
+    asked = await read(request)
+    body = parse(UpdateS3, asked.fields, asked.warnings)
+    access = _access(body, asked)
+    await asyncio.to_thread(asked.service.set_bucket, asked.caller.id, access)
+    return JSONResponse({"status": "success", "message": "S3 details updated"}, headers=warnings_header(asked.warnings))
+
+
+@router.post("/api/v1/enterprise/reset_s3", **described(Fetch, MODELSLAB_EXAMPLES["reset_s3"]))
+@router.post(f"{PREFIX}/reset_s3", **described(Fetch, MODELSLAB_EXAMPLES["reset_s3"]))
+async def reset_s3(request: Request) -> JSONResponse:
+    asked = await read(request)
+    await asyncio.to_thread(asked.service.set_bucket, asked.caller.id, None)
+    return JSONResponse({"status": "success", "message": "S3 details reset"})
+
+
+def _check(row: JobRow) -> None:
+    """A job without a result is an error: the caller's where the photo is at fault, otherwise ours."""
+    if row.state in ("failed", "cancelled"):
+        kind = InputError if row.error_kind in PHOTO_KINDS else ServiceError
+        raise kind(row.error or "The generation failed.")
+
+
+def _fit(body: MakeGen, warnings: list[str]) -> None:
+    """Keeps a size within 512x768 or 768x512: of two long sides the width gives way."""
+    if min(body.width, body.height) > SHORT:
+        side = "width" if body.width <= body.height else "height"
+        warnings.append(f"{side} {getattr(body, side)} is out of range: {SHORT} was taken")
+        setattr(body, side, SHORT)
+
+
+def _wanted(body: MakeGen, webhook: str | None) -> Wanted:
+    given = body.model_dump()
+    image = body.face_image
+    request = {name: value for name, value in given.items() if name not in ("face_image", "webhook")}
+    return Wanted(
+        vendor=NAME,
+        workflow="face_generator",
+        values={parameter: given[field] for field, parameter in PARAMETERS.items()},
+        photos={"photo": ("face_image", image)},
+        request={**request, "face_image": image if isinstance(image, str) and is_url(image) else ""},
+        webhook=webhook,
+        parameters={parameter: field for field, parameter in PARAMETERS.items()},
+    )
+
+
+async def answer(row: JobRow, service: Service) -> dict[str, Any]:
+    """The documented answer to make_gen and fetch: success or processing."""
+    links = [service.storage(row).link(output_name(row, number), row.expires) for number in range(row.pictures)]
+    if row.state != "succeeded":
+        return {
+            "status": "processing",
+            "tip": "Poll fetch_result, or give a webhook.",
+            "eta": await asyncio.to_thread(_eta, row, service),
+            "message": MESSAGE,
+            "messege": MESSAGE,
+            "fetch_result": f"{service.settings.base_url}{PREFIX}/fetch/{row.number}",
+            "id": row.number,
+            "output": [],
+            "meta": _meta(row),
+            "future_links": links,
+            "proxy_links": links,
+        }
+    as_text = row.request["base64"]
+    return {
+        "status": "success",
+        "generationTime": row.seconds or 0.0,
+        "id": row.number,
+        "output": await _raw(row, service) if as_text else links,
+        "proxy_links": links,
+        "meta": _meta(row),
+        "nsfw_content_detected": any(output["unsafe"] for output in row.outputs),
+    }
+
+
+async def webhook(row: JobRow, service: Service) -> dict[str, Any]:
+    """What is posted at the end of a job; `track_id` goes back as it came."""
+    if row.state == "succeeded":
+        return {**await answer(row, service), "track_id": row.request["track_id"]}
+    message = row.error or "The generation failed."
+    return {"status": "failed", "id": row.number, "message": message, "track_id": row.request["track_id"]}
+
+
+def refuse(request: Request, error: ServiceError) -> JSONResponse:
+    content: dict[str, object] = {"status": "error", "message": error.message}
+    if isinstance(error, BusyError):
+        content["retry_after"] = error.retry_after
+    return JSONResponse(content, error.status)
+
+
+def _eta(row: JobRow, service: Service) -> int:
+    usual = service.store.usual_seconds(row.workflow) or USUAL_SECONDS
+    running = time.time() - row.started if row.state == "running" and row.started else 0.0
+    return max(1, math.ceil((service.store.ahead(row) + 1) * usual - running))
+
+
+def _meta(row: JobRow) -> dict[str, object]:
+    """Exactly the keys of the documented sample."""
+    given, values = row.request, row.values
+    return {
+        "base64": _yes(given["base64"]),
+        "face_image": given["face_image"],
+        "file_prefix": row.id,
+        "guidance_scale": given["guidance_scale"],
+        "height": values["height"],
+        "negative_prompt": given["negative_prompt"],
+        "num_inference_steps": given["num_inference_steps"],
+        "outdir": "out",
+        "prompt": given["prompt"],
+        "safety_checker": _yes(given["safety_checker"]),
+        "safety_checker_type": given["safety_checker_type"],
+        "samples": given["samples"],
+        "seed": values["seed"],
+        "temp": _yes(row.bucket != row.key_id),
+        "width": values["width"],
+    }
+
+
+async def _raw(row: JobRow, service: Service) -> list[str]:
+    storage = service.storage(row)
+    return [base64.b64encode(await storage.get(output["name"])).decode() for output in row.outputs]
+
+
+def _access(body: UpdateS3, asked: Asked) -> BucketAccess:
+    """ModelsLab names no bucket: it is the first part of the endpoint's path, or of its host, or `bucket_name`."""
+    address("endpoint_url", body.endpoint_url, asked.service.settings.allow_loopback)
+    parts = urlsplit(body.endpoint_url)
+    folder = parts.path.strip("/").partition("/")[0]
+    host = parts.netloc
+    bucket = body.bucket_name or folder
+    if not bucket and host.count(".") >= 3:
+        bucket, _, host = host.partition(".")
+    if not bucket:
+        raise InputError("endpoint_url must name the bucket in its path, or bucket_name must.", "endpoint_url")
+    return BucketAccess(
+        bucket,
+        body.region_name,
+        f"{parts.scheme}://{host}",
+        body.aws_access_key_id,
+        body.aws_secret_access_key,
+        body.image_directory,
+        address("public_url", body.public_url, asked.service.settings.allow_loopback) or "",
+    )
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 19
+
+
+def _yes(found: object) -> str:
+    return "yes" if found else "no"

@@ -1,0 +1,152 @@
+"""The one set of rules by which all vendors' fields are read.
+
+null, "", "None" and "null" are absent; numbers and booleans may be texts; NaN, infinities and booleans are no numbers;
+unknown fields are ignored and named.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any, TypeVar, cast
+
+from annotated_types import Ge, Le
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, ValidationInfo
+
+from ..errors import InputError
+
+ABSENT = (None, "", "None", "null")
+LONGEST_PROMPT = 8000
+LARGEST_SEED = 2**63 - 1
+KINDS = {int: "a whole number", float: "a number"}
+
+
+def _number(found: object) -> object:
+    if isinstance(found, bool):
+        raise ValueError("a boolean is no number")
+    return found
+
+
+Whole = Annotated[int, BeforeValidator(_number)]
+Real = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
+Prompt = Annotated[str, StringConstraints(max_length=LONGEST_PROMPT)]
+Picture = str | bytes
+
+
+class Fields(BaseModel):
+    """A vendor's request body."""
+
+    model_config = ConfigDict(extra="ignore", protected_namespaces=())
+
+
+Model = TypeVar("Model", bound=Fields)
+
+
+def parse(model: type[Model], fields: Mapping[str, object], warnings: list[str]) -> Model:
+    """The fields as the vendor's model; unknown ones are named in the warnings. Raises InputError, which names one."""
+    known = {field.alias or name for name, field in model.model_fields.items()} | set(model.model_fields) | {"key"}
+    unknown = sorted(name for name in fields if name not in known)
+    if unknown:
+        warnings.append("ignored unknown fields: " + ", ".join(name[:40] for name in unknown[:20]))
+    present = {name: value for name, value in fields.items() if not (value is None or value in ABSENT)}
+    try:
+        return model.model_validate(present, context=warnings)
+    except ValidationError as error:
+        raise _refusal(model, error) from error
+
+
+def _refusal(model: type[Fields], error: ValidationError) -> InputError:
+    fault = cast("dict[str, Any]", error.errors(include_url=False)[0])
+    name = str(fault["loc"][0]) if fault["loc"] else "body"
+    if fault["type"] == "missing":
+        return InputError(f"{name} is required", name)
+    if fault["type"] == "string_too_long":
+        return InputError(f"{name} has more than {fault['ctx']['max_length']} characters.", name)
+    found = _shown(fault["input"])
+    return InputError(f"{name} must be {_wanted(model, name, fault)}, but {found} was found.", name)
+
+
+def _wanted(model: type[Fields], name: str, fault: Mapping[str, Any]) -> str:
+    """What a field takes, in words, with its whole range."""
+    field = model.model_fields.get(name)
+    if field is None:
+        return str(fault["msg"])
+    low = next((one.ge for one in field.metadata if isinstance(one, Ge)), None)
+    high = next((one.le for one in field.metadata if isinstance(one, Le)), None)
+    kinds = [word for kind, word in KINDS.items() if kind in (field.annotation, *_members(field.annotation))]
+    if kinds:
+        return f"{kinds[0]} from {low} to {high}" if low is not None and high is not None else kinds[0]
+    if fault["type"].startswith("bool"):
+        return "true or false"
+    if fault["type"] == "literal_error":
+        return f"one of {fault['ctx']['expected']}"
+    return "a text" if fault["type"].startswith(("string", "bytes")) else str(fault["msg"])
+
+
+def _members(annotation: object) -> tuple[object, ...]:
+    """The types in a union, those inside Annotated too."""
+    found: list[object] = []
+    for part in getattr(annotation, "__args__", ()):
+        found += [part, getattr(part, "__origin__", None)]
+    return tuple(found)
+
+
+def _shown(found: object) -> str:
+    text = repr(found)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def clamped(low: float, high: float) -> BeforeValidator:
+    """Takes the nearest value of a range, and names what it changed in the warnings of the validation's context."""
+
+    def clamp(found: object, info: ValidationInfo) -> object:
+        number = as_number(found)
+        if number is None:
+            return found
+        return told(info, number, min(max(number, low), high))
+
+    return BeforeValidator(clamp)
+
+
+def nearest(*choices: int) -> BeforeValidator:
+    """Takes the nearest of a few values, the larger one in the middle."""
+
+    def choose(found: object, info: ValidationInfo) -> object:
+        number = as_number(found)
+        if number is None:
+            return found
+        return told(info, number, min(choices, key=lambda choice: (abs(choice - number), -choice)))
+
+    return BeforeValidator(choose)
+
+
+def as_number(found: object) -> float | int | None:
+    """A finite number out of a number or a text; None leaves the complaint to the type's own validation."""
+    if isinstance(found, bool) or not isinstance(found, int | float | str):
+        return None
+    try:
+        number = int(found) if isinstance(found, int) or found.strip().lstrip("+-").isdecimal() else float(found)  # type: ignore
+    except (ValueError, AttributeError):
+        number = found if isinstance(found, float) else math.nan
+    return number if math.isfinite(number) else None
+
+
+def told(info: ValidationInfo, found: float, taken: float) -> float:
+    if taken != found and isinstance(info.context, list):
+        info.context.append(f"{info.field_name} {found:g} is out of range: {taken:g} was taken")
+    return taken
+
+
+def warnings_header(warnings: list[str]) -> dict[str, str]:
+    """x-warnings, in characters that a header may have."""
+    text = "; ".join(warnings).encode("ascii", "backslashreplace").decode()
+    printable = "".join(one if one.isprintable() else " " for one in text)
+    return {"x-warnings": printable[:1000]} if printable else {}
+
+
+def address(name: str, found: str | None, loopback: bool) -> str | None:
+    """A webhook's or an endpoint's URL. Raises InputError; what it leads to is checked when it is connected."""
+    if found is None:
+        return None
+    schemes = ("https://", "http://") if loopback else ("https://",)
+    if not found.lower().startswith(schemes) or len(found) > 2000 or any(one.isspace() for one in found):
+        raise InputError(f"{name} must be an https URL of at most 2000 characters.", name)
+    return found

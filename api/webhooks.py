@@ -1,0 +1,97 @@
+"""Sends the webhooks that the outbox owes: at least once, under a stable id, signed as Standard Webhooks says."""
+
+import asyncio
+import base64
+import contextlib
+import hashlib
+import hmac
+import json
+import logging
+import time
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+import aiohttp
+from sqlalchemy import select, update
+
+from .errors import NETWORK, ServiceError
+from .service import Service
+from .tables import Hook
+from .vendors import VENDORS
+
+LOG = logging.getLogger("consistent_face.webhooks")
+LOOK_AGAIN = 1.0  # seconds
+AT_ONCE = 16
+LONGEST_PAUSE = 3600.0
+AFTER_EXPIRY = "The job is gone."
+
+
+async def deliver(service: Service) -> None:
+    """Sends what is due, for as long as it is not cancelled."""
+    while True:
+        due = await asyncio.to_thread(_due, service)
+        await asyncio.gather(*(send(hook, service) for hook in due))
+        if not due:
+            service.hooks_due.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(service.hooks_due.wait(), LOOK_AGAIN)
+
+
+async def send(hook: Hook, service: Service) -> None:
+    """One attempt, and what follows from it. Any 2xx is taken as delivered; redirects are not followed."""
+    try:
+        answer = await _post(hook, service)
+        delivered = answer is not None and 200 <= answer < 300
+        met = AFTER_EXPIRY if answer is None else f"HTTP {answer}"
+    except NETWORK as error:
+        answer, delivered, met = 0, False, type(error).__name__
+    except ServiceError as error:
+        answer, delivered, met = 0, False, error.message
+    attempts = hook.attempts + 1
+    gone = answer is None or answer == 410
+    dead = not delivered and (gone or attempts >= service.settings.webhook_attempts)
+    state = "delivered" if delivered else "dead" if dead else "owed"
+    pause = min(service.settings.webhook_backoff * 2**hook.attempts, LONGEST_PAUSE)
+    await asyncio.to_thread(_note, service, hook, state, met, time.time() + pause)
+    service.metrics.webhooks.labels(state).inc()
+    LOG.info("webhook to %s: %s (%s)", urlsplit(hook.url).hostname, state, met, extra={"job": hook.job_id})
+
+
+def signed(identity: str, moment: int, body: bytes, secret: bytes) -> dict[str, str]:
+    """The headers of Standard Webhooks, v1."""
+    content = f"{identity}.{moment}.".encode() + body
+    signature = base64.b64encode(hmac.new(secret, content, hashlib.sha256).digest()).decode()
+    return {"webhook-id": identity, "webhook-timestamp": str(moment), "webhook-signature": f"v1,{signature}"}
+
+
+def redeliver(service: Service, job_id: str | None) -> int:
+    """Owes again what was given up, or one job's webhook in whatever state it is; how many."""
+    which = Hook.state == "dead" if job_id is None else Hook.job_id == job_id
+    with service.store.write() as session:
+        again = update(Hook).where(which).values(state="owed", attempts=0, due=time.time())
+        return session.execute(again).rowcount  # type: ignore[attr-defined]
+
+
+async def _post(hook: Hook, service: Service) -> int | None:
+    """The answer's status; None when the job is gone, and with it what there was to tell."""
+    row = await asyncio.to_thread(service.store.get, hook.job_id)
+    if row is None:
+        return None
+    body = json.dumps(await VENDORS[row.vendor].webhook(row, service)).encode()
+    headers = signed(hook.job_id, int(time.time()), body, service.seal.webhook_secret(row.key_id))
+    headers |= {"Content-Type": "application/json", "User-Agent": "consistent-face"}
+    timeout = aiohttp.ClientTimeout(total=service.settings.webhook_timeout)
+    async with service.out.post(hook.url, data=body, headers=headers, allow_redirects=False, timeout=timeout) as answer:
+        return answer.status
+
+
+def _due(service: Service) -> Sequence[Hook]:
+    with service.store.read() as session:
+        due = select(Hook).where(Hook.state == "owed", Hook.due <= time.time()).order_by(Hook.due)
+        return session.scalars(due.limit(AT_ONCE)).all()
+
+
+def _note(service: Service, hook: Hook, state: str, met: str, due: float) -> None:
+    with service.store.write() as session:
+        values = {"state": state, "answer": met, "attempts": Hook.attempts + 1, "due": due}
+        session.execute(update(Hook).where(Hook.job_id == hook.job_id).values(values))
