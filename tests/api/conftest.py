@@ -23,14 +23,12 @@ from consistent_face.tools.server import ComfyServer, free_port
 PHOTO = Path(__file__).resolve().parent.parent / "photos" / "astronaut.jpg"
 
 
-@pytest.fixture(scope="session", autouse=True)
-def stand_ins() -> Iterator[None]:
+@pytest.fixture
+def stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
     """Parameters of the workflows that have not landed yet."""
-    absent = {name: slots for name, slots in graphs.STAND_INS.items() if name not in api_graph.PARAMETERS}
-    api_graph.PARAMETERS.update(absent)
-    yield
-    for name in absent:
-        del api_graph.PARAMETERS[name]
+    for name, slots in graphs.STAND_INS.items():
+        if name not in api_graph.PARAMETERS:
+            monkeypatch.setitem(api_graph.PARAMETERS, name, slots)
 
 
 @dataclass
@@ -91,17 +89,17 @@ def serving(settings: Settings, run_jobs: bool = True) -> Iterator[Running]:
 
 
 @pytest.fixture(scope="session")
-def test_graphs(stand_ins: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def test_graphs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return graphs.make(tmp_path_factory.mktemp("graphs"))
 
 
 @pytest.fixture(scope="session")
-def slow_graphs(stand_ins: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def slow_graphs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return graphs.make(tmp_path_factory.mktemp("slow"), blurs=2)
 
 
 @pytest.fixture
-def settings(tmp_path: Path, test_graphs: Path) -> Settings:
+def settings(tmp_path: Path, test_graphs: Path, stand_ins: None) -> Settings:
     """Without a ComfyUI: what is accepted waits."""
     return Settings(
         data=tmp_path / "data",

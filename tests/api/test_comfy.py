@@ -209,7 +209,7 @@ async def test_a_failed_run_tells_class_and_message(
 
 async def test_a_photo_that_is_not_taken(client: comfy.Comfy, tmp_path: Path) -> None:
     (tmp_path / "me.jpg").write_bytes(b"photo")
-    with pytest.raises(comfy.RefusedError, match=r"did not take the photo me\.jpg \(HTTP 400\)"):
+    with pytest.raises(comfy.RefusedError, match=r"did not take the photo photo\.jpg \(HTTP 400\)"):
         await client.upload(tmp_path / "me.jpg", "consistent-face/x/photo.jpg")
 
 

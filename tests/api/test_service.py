@@ -18,7 +18,7 @@ def test_qolaba_waits_and_answers(running: Running, consistency: Callable[..., d
     answer = running.post("/getImagetoImage", consistency(batch=2))
     body = answer.json()
     assert answer.status_code == 200, body
-    assert list(body) == "time_required error error_data input output app_id task_id status".split()
+    assert list(body) == ["time_required", "error", "error_data", "input", "output", "app_id", "task_id", "status"]
     assert (body["status"], body["error"], body["error_data"]) == ("SUCCESS", None, None)
     assert body["output"]["Has_NSFW_Content"] == [False, False]
     assert set(body["time_required"]) == {"startup_time", "runtime"}
