@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .regions import check_size, cut, visible
+from .crops import check_size, cut, visible
 from .tiles import Axis, Grid, lay
 
 OVERLAP = 32

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .regions import Region
+from .crops import Region
 
 SEEDS = 2**63
 STRIDE = 2_654_435_761  # odd, so that different regions have different seeds

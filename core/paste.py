@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .regions import Region, cut, resize, visible
+from .crops import Region, cut, resize, visible
 
 
 class Canvas:

@@ -8,9 +8,9 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from .crops import Region
 from .framing import clip, frame, window
 from .paste import share
-from .regions import Region
 from .targets import Target
 
 PREVIEW_SIDE = 1024

@@ -98,7 +98,7 @@ def from_mask(mask: Tensor, pictures: int, width: int, height: int) -> list[Targ
         raise ConsistentFaceError(
             f"There are {len(mask)} masks and {pictures} picture(s); connect one mask for all, or one for each."
         )
-    whole = interpolate(mask.float().unsqueeze(1), (height, width), mode="bilinear").squeeze(1)
+    whole = interpolate(mask.float().cpu().unsqueeze(1), (height, width), mode="bilinear").squeeze(1)
     patches = [list(_patches(each)) for each in whole]
     return [
         Target(picture, box, "mask", mask=patch)

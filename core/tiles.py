@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
+from .crops import Region
 from .errors import ConsistentFaceError
-from .regions import Region
 
 MULTIPLE = 64  # of a tile's sides: what every UNet halves without a rest
 FLAT = 8 / 255

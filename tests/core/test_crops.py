@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from consistent_face.core.crops import Crops, Region, check_size, cut, resize
 from consistent_face.core.errors import ConsistentFaceError
 from consistent_face.core.framing import clip, frame, refined_side, window
 from consistent_face.core.heads import View
@@ -13,7 +14,6 @@ from consistent_face.core.noise import OwnNoise
 from consistent_face.core.paste import Canvas, match, share
 from consistent_face.core.plan import make_plan
 from consistent_face.core.presets import Preset, draw_preset
-from consistent_face.core.regions import Crops, Region, check_size, cut, resize
 from consistent_face.core.targets import Target, from_boxes, from_mask, from_sheet, unite
 
 
