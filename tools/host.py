@@ -48,7 +48,7 @@ def download(requirement: str, sha256: str, filename: str, *options: str) -> Pat
     pinned = folder / f"{filename}.txt"
     pinned.write_text(f"{requirement} --hash=sha256:{sha256}\n")
     if not (folder / filename).exists():
-        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--require-hashes", *options]
+        command = [sys.executable, "-m", "pip", "download", "-qq", "--no-deps", "--require-hashes", *options]
         subprocess.run([*command, "-r", pinned, "-d", folder], check=True)
     return folder / filename
 
