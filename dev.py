@@ -86,7 +86,8 @@ def install(groups: Sequence[str]) -> None:
     run_logged("Updating pip", pip("-U", "pip>=25.1"), network)
     run_logged("Installing torch", pip(*TORCH), network)
     run_logged("Installing torchvision and torchaudio", pip("--no-deps", *TORCH_COMPANIONS), network)
-    run_logged("Fetching ComfyUI", [PYTHON, "-m", "tools.host"], network)
+    said = "the last lines above say why; what was downloaded is kept for the next try."
+    run_logged("Making ComfyUI ready", [PYTHON, "-m", "tools.host"], said)
     constraints = VENV / "constraints.txt"
     constraints.write_text("\n".join(TORCH + TORCH_COMPANIONS))
     # The GPU build of onnxruntime is large, and of use only beside an NVIDIA GPU.

@@ -24,7 +24,7 @@ PHOTO = ROOT / "tests" / "photos" / "astronaut.jpg"  # Eileen Collins, NASA, pub
 OUTPUT = ROOT / "output" / "demo"
 NOISE = (
     "The real models are not installed, so small ones with random weights stand in: every picture is noise, "
-    "made by the same code. `python dev.py models --set sdxl` fetches the real ones."
+    "made by the same code. 'python dev.py models --set sdxl' fetches the real ones."
 )
 REQUESTS: dict[str, dict[str, Value]] = {
     "face_consistency": {
