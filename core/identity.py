@@ -2,29 +2,33 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from enum import Enum
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import conv2d, normalize
+from torch.nn.functional import interpolate, normalize
 
 from .errors import IdentityError
 from .faces import Face, Faces, Recogniser
+from .quality import Quality, quality
+from .recognisers import SAME_PERSON
+
+CROP = 224  # pixels of a crop's side
+UNLIKE = 0.6  # of the others' likeness: less makes an outlier
 
 
 @dataclass(frozen=True, eq=False)
 class Identity:
     """What is known of one person; with no face (`is_empty`) it stands for nobody."""
 
-    embeddings: Tensor  # [N,512] float32, as the recogniser gives them
-    crops: Tensor  # [N,224,224,3] float32 0..1 RGB, aligned
+    embeddings: Tensor  # [N,512] float32, as the recogniser gives them; [N,0] of crops that none has read
+    crops: Tensor  # [N,224,224,3] float32 0..1 RGB in steps of 1/255, aligned
     weights: Tensor  # [N], summing to 1
     recogniser: Recogniser | None
 
     @classmethod
     def empty(cls) -> "Identity":
-        return cls(torch.zeros(0, 512), torch.zeros(0, 224, 224, 3), torch.zeros(0), None)
+        return cls(torch.zeros(0, 512), torch.zeros(0, CROP, CROP, 3), torch.zeros(0), None)
 
     @property
     def is_empty(self) -> bool:
@@ -36,48 +40,81 @@ class Identity:
         return normalize(self.weights @ normalize(self.embeddings, dim=1), dim=0)
 
 
-class Quality(NamedTuple):
-    """How much a face tells of a person; each is between 0 and 1."""
-
-    size: float  # 1/2 at 112 pixels, the recogniser's input
-    score: float
-    sharpness: float
-    frontal: float
-
-    @property
-    def product(self) -> float:
-        return self.size * self.score * self.sharpness * self.frontal
+class Strangers(Enum):
+    drop = "drop"
+    keep = "keep"
 
 
-def build_identity(groups: Sequence[Faces]) -> tuple[Identity, str]:
-    """Joins the chosen faces into one identity, weighted by quality, and reports on every face in one line.
+@dataclass(frozen=True, eq=False)
+class Finding:
+    """What became of one face.
+
+    `likeness` is to the other faces that were kept, None where there is no other; `limit` is that of this person.
+    """
+
+    face: Face
+    quality: Quality
+    kept: bool
+    weight: float
+    likeness: float | None
+    limit: float
+
+    def sentence(self, number: int) -> str:
+        likeness = "" if self.likeness is None else f"likeness {self.likeness:.2f} to the others, "
+        if not self.kept:
+            return f"Face {number}: dropped, {likeness}where this person has {self.limit:.2f} or more."
+        parts = ", ".join(f"{name} {value:.2f}" for name, value in self.quality._asdict().items())
+        return f"Face {number}: kept, weight {self.weight:.2f} ({likeness}{parts})."
+
+
+def build_identity(
+    groups: Sequence[Faces], strangers: Strangers = Strangers.drop, same_person: float = SAME_PERSON
+) -> tuple[Identity, tuple[Finding, ...]]:
+    """Joins the chosen faces into one identity, weighted by quality; faces of someone else are left out.
 
     Raises IdentityError when the faces were read by different recognisers. No face at all gives the empty identity.
     """
     groups = [group for group in groups if group.chosen]
     if not groups:
-        return Identity.empty(), "No face: the identity is empty and changes nothing."
+        return Identity.empty(), ()
     _check_recogniser(groups)
     faces = [face for group in groups for face in group.chosen]
     qualities = [quality(face) for face in faces]
-    products = torch.tensor([each.product for each in qualities]).clamp(min=1e-4)  # a flat grey face has none
-    weights = products / products.sum()
-    identity = Identity(
-        torch.stack([face.embedding for face in faces]),
-        torch.stack([face.crop for face in faces]),
-        weights,
-        groups[0].recogniser,
-    )
-    return identity, _report(identity, qualities)
+    units = torch.stack([face.unit for face in faces])
+    shares = torch.tensor([each.product for each in qualities]).clamp(min=1e-4)  # a flat grey face has none
+    kept, limit = torch.ones(len(faces), dtype=torch.bool), same_person
+    if strangers is Strangers.drop:
+        kept, limit = _one_person(units, shares, same_person)
+    weights = torch.where(kept, shares, 0) / shares[kept].sum()
+    likenesses = [_likeness(units, weights, number) for number in range(len(faces))]
+    rows = zip(faces, qualities, kept.tolist(), weights.tolist(), likenesses, strict=True)
+    embeddings, crops = (torch.stack([getattr(face, name) for face in faces])[kept] for name in ("embedding", "crop"))
+    identity = Identity(embeddings, crops, weights[kept], groups[0].recogniser)
+    return identity, tuple(Finding(*row, limit) for row in rows)
 
 
-def quality(face: Face) -> Quality:
-    return Quality(
-        size=face.size / (face.size + 112),
-        score=face.score,
-        sharpness=_sharpness(face.crop),
-        frontal=_frontal(face.points),
-    )
+def from_crops(images: Tensor) -> Identity:
+    """An identity of pictures [N,H,W,3] that show one face each, for adapters that read no embeddings.
+
+    The middle square is taken. No picture gives the empty identity.
+    """
+    if len(images) == 0:
+        return Identity.empty()
+    side = min(images.shape[1:3])
+    top, left = ((length - side) // 2 for length in images.shape[1:3])
+    square = images[:, top : top + side, left : left + side, :3].float().movedim(-1, 1)
+    crops = interpolate(square, (CROP, CROP), mode="bicubic", antialias=True).movedim(1, -1)
+    crops = crops.clamp(0, 1).mul(255).round() / 255
+    return Identity(torch.zeros(len(crops), 0), crops, torch.full((len(crops),), 1 / len(crops)), None)
+
+
+def describe(identity: Identity, findings: Sequence[Finding]) -> str:
+    """One line on all faces, and one on each."""
+    if identity.recogniser is None:
+        return "No face: the identity is empty and changes nothing."
+    dropped = sum(not finding.kept for finding in findings)
+    first = f"{len(findings)} face(s) read by {identity.recogniser.name}, {dropped} dropped."
+    return "\n".join([first, *(finding.sentence(n) for n, finding in enumerate(findings, 1))])
 
 
 def _check_recogniser(groups: Sequence[Faces]) -> None:
@@ -89,26 +126,27 @@ def _check_recogniser(groups: Sequence[Faces]) -> None:
         )
 
 
-def _sharpness(crop: Tensor) -> float:
-    """Variance of the Laplacian, which is about 30 in the crops of slightly soft photos: they get 1/2."""
-    laplacian = torch.tensor([[[[0.0, 1, 0], [1, -4, 1], [0, 1, 0]]]])
-    edges = conv2d(crop.mean(-1)[None, None] * 255, laplacian)
-    return float(edges.var() / (edges.var() + 30))
+def _one_person(units: Tensor, shares: Tensor, same_person: float) -> tuple[Tensor, float]:
+    """Which faces are those of the person whom most of the quality shows, and the likeness that it takes.
+
+    Of two strangers the better face stays. Among three faces and more, one much less alike than they are is dropped
+    even above `same_person`: a sister, or a bad photo.
+    """
+    alike = units @ units.T >= same_person
+    alike.fill_diagonal_(True)
+    centre = int((alike.float() @ shares).argmax())
+    weights = torch.where(alike[centre], shares, 0)
+    found = [_likeness(units, weights, number) for number in range(len(units))]
+    likenesses = torch.tensor([1.0 if likeness is None else likeness for likeness in found])
+    limit = same_person
+    if alike[centre].sum() >= 3:
+        limit = max(limit, UNLIKE * float(likenesses[alike[centre]].median()))
+    kept = likenesses >= limit
+    kept[centre] = True
+    return kept, limit
 
 
-def _frontal(points: np.ndarray) -> float:
-    """1 where the nose stands midway between the eyes, falling to 0.1 where it stands above one of them."""
-    left, right, nose = points[:3]
-    eyes = right - left
-    turn = 2 * (nose - (left + right) / 2) @ eyes / (eyes @ eyes)
-    return float(np.clip(1 - abs(turn), 0.1, 1))
-
-
-def _report(identity: Identity, qualities: Sequence[Quality]) -> str:
-    lines = [
-        f"Face {number}: weight {weight:.2f} (size {each.size:.2f}, score {each.score:.2f}, "
-        f"sharpness {each.sharpness:.2f}, frontal {each.frontal:.2f})"
-        for number, (weight, each) in enumerate(zip(identity.weights.tolist(), qualities, strict=True), 1)
-    ]
-    recogniser = identity.recogniser.name if identity.recogniser else ""
-    return "\n".join([f"{len(lines)} face(s) read by {recogniser}.", *lines])
+def _likeness(units: Tensor, weights: Tensor, number: int) -> float | None:
+    others = weights.clone()
+    others[number] = 0
+    return float(units[number] @ normalize(others @ units, dim=0)) if others.any() else None

@@ -1,112 +1,85 @@
-"""Regions of pictures: where they are, their crops, and what a map of the whole picture shows in them."""
+"""Masks from boxes: where in a picture each of several people is."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import affine_grid, grid_sample, interpolate
 
-from .errors import ConsistentFaceError
+from .errors import ConsistentFaceError, NoFaceError
+from .faces import Faces
 
-MAX_PIXELS = 160_000_000  # of a whole batch: 1.9 GB a copy in float32, and refining holds two
-
-
-@dataclass(frozen=True)
-class Region:
-    """A crop, in pixels, of one picture of a batch; it may reach beyond the picture, whose border then goes on."""
-
-    picture: int
-    left: int
-    top: int
-    width: int
-    height: int
-
-    @property
-    def right(self) -> int:
-        return self.left + self.width
-
-    @property
-    def bottom(self) -> int:
-        return self.top + self.height
+Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels
 
 
-def check_size(pictures: int, width: int, height: int) -> None:
-    """Refuses, in one sentence, what would not fit into memory."""
-    if pictures * width * height > MAX_PIXELS:
+def mask_faces(faces: Faces | None, boxes: Any, size: tuple[int, int], grow: float, feather: float) -> Tensor:
+    """A mask for each face of a picture and for each box; a size of 0 is that of the faces' picture."""
+    places: list[Box] = []
+    width, height = size
+    if faces is not None:
+        found, photo_width, photo_height = boxes_of_faces(faces)
+        width, height = width or photo_width, height or photo_height
+        across, down = width / photo_width, height / photo_height
+        places = [(left * across, top * down, right * across, bottom * down) for left, top, right, bottom in found]
+    places += boxes_of_any(boxes or [])
+    if not places:
+        raise NoFaceError("There is no face and no box to make a mask of: connect faces or boxes.")
+    if not width or not height:
         raise ConsistentFaceError(
-            f"{pictures} picture(s) of {width}x{height} pixels were asked for, and {MAX_PIXELS // 10**6} million "
-            f"pixels at once are the most; enlarge less, or take fewer or smaller pictures."
+            f"The size of the picture that the boxes lie in is missing ({width}x{height}): set width and height."
         )
+    return mask_boxes(places, width, height, grow, feather)
 
 
-def cut(images: Tensor, region: Region) -> Tensor:
-    """The crop [h,w,C] of [B,H,W,C]."""
-    image = images[region.picture]
-    height, width = image.shape[:2]
-    if region.left >= 0 and region.top >= 0 and region.right <= width and region.bottom <= height:
-        return image[region.top : region.bottom, region.left : region.right]
-    rows = torch.arange(region.top, region.bottom, device=image.device).clamp(0, height - 1)
-    columns = torch.arange(region.left, region.right, device=image.device).clamp(0, width - 1)
-    return image[rows][:, columns]
+def mask_boxes(boxes: Sequence[Box], width: int, height: int, grow: float, feather: float) -> Tensor:
+    """A mask [P, height, width] for each box: 1 inside, 0 outside.
+
+    `grow` widens a box on each side by this part of its size; `feather` is the part of its size over which its edge
+    fades. Where masks meet they share: their sum is never above 1.
+    """
+    masks = torch.stack([_mask(box, width, height, grow, feather) for box in boxes])
+    return masks / masks.sum(0).clamp(min=1)
 
 
-Slices = tuple[slice, slice]  # rows, columns
+def boxes_of_faces(faces: Faces) -> tuple[list[Box], int, int]:
+    """The boxes of the chosen faces and the size of their picture; raises unless it is one picture with a face."""
+    if len(faces.photos) != 1:
+        raise NoFaceError(
+            f"Mask Faces needs the faces of one picture, but was given those of {len(faces.photos)}: connect "
+            "Analyze Faces of one picture in which each person has a face."
+        )
+    photo = faces.photos[0]
+    return [photo.faces[position].box for position in photo.chosen], photo.width, photo.height
 
 
-def visible(region: Region, width: int, height: int) -> tuple[Slices, Slices]:
-    """The part of a region that is inside a picture of this size: where it is in the picture, and in the crop."""
-    rows = slice(max(region.top, 0), min(region.bottom, height))
-    columns = slice(max(region.left, 0), min(region.right, width))
-    in_crop = (
-        slice(rows.start - region.top, rows.stop - region.top),
-        slice(columns.start - region.left, columns.stop - region.left),
-    )
-    return (rows, columns), in_crop
+def boxes_of_any(boxes: Any) -> list[Box]:
+    """ComfyUI's bounding boxes: one, a list, or a list for each picture, of which the first counts."""
+    if isinstance(boxes, Mapping):
+        boxes = [boxes]
+    if boxes and not isinstance(boxes[0], Mapping):
+        boxes = boxes[0]
+    return [_corners(box) for box in boxes]
 
 
-def resize(crop: Tensor, width: int, height: int) -> Tensor:
-    """[h,w,C] to [height,width,C] in float, antialiased."""
-    if crop.shape[:2] == (height, width):
-        return crop
-    channels_first = crop.movedim(-1, 0).unsqueeze(0)
-    resized = interpolate(channels_first, (height, width), mode="bicubic", antialias=True)
-    return resized[0].movedim(0, -1).clamp(0, 1)
+def _corners(box: Mapping[str, float]) -> Box:
+    left, top, width, height = (float(box[key]) for key in ("x", "y", "width", "height"))
+    if not (width > 0 and height > 0):
+        raise ConsistentFaceError(
+            f"A bounding box is {width:g} wide and {height:g} high, which holds no pixel: draw it larger."
+        )
+    return left, top, left + width, top + height
 
 
-@dataclass(frozen=True)
-class Crops:
-    """Regions of pictures of one size (width, height), each resized to the same size (width, height)."""
+def _mask(box: Box, width: int, height: int, grow: float, feather: float) -> Tensor:
+    left, top, right, bottom = box
+    across, down = right - left, bottom - top
+    columns = _ramp(left - grow * across, right + grow * across, width, feather * across)
+    rows = _ramp(top - grow * down, bottom + grow * down, height, feather * down)
+    return rows[:, None] * columns[None]
 
-    regions: tuple[Region, ...]
-    picture: tuple[int, int]
-    size: tuple[int, int]
 
-    def __getitem__(self, part: slice) -> "Crops":
-        return Crops(self.regions[part], self.picture, self.size)
-
-    def of_map(self, maps: Tensor) -> Tensor:
-        """Of maps [M,C,h,w] of the whole pictures, at any resolution, the crops [N,C,height,width]."""
-        width, height = self.size
-        crops = []
-        for region in self.regions:
-            grid = affine_grid(self._affine(region), [1, 1, height, width], align_corners=False)
-            whole = maps[region.picture % len(maps)].unsqueeze(0)
-            crops.append(grid_sample(whole, grid.to(maps), padding_mode="border", align_corners=False))
-        return torch.cat(crops)
-
-    def of_box(self, box: Sequence[float]) -> Tensor:
-        """Of a box (left, top, right, bottom, in shares of the picture) the masks [N,height,width], 0 or 1."""
-        left, top, right, bottom = box
-        masks = []
-        for region in self.regions:
-            x = (region.left + (torch.arange(self.size[0]) + 0.5) * region.width / self.size[0]) / self.picture[0]
-            y = (region.top + (torch.arange(self.size[1]) + 0.5) * region.height / self.size[1]) / self.picture[1]
-            masks.append(torch.outer(((y >= top) & (y < bottom)).float(), ((x >= left) & (x < right)).float()))
-        return torch.stack(masks)
-
-    def _affine(self, region: Region) -> Tensor:
-        width, height = self.picture
-        x = (2 * region.left + region.width) / width - 1
-        y = (2 * region.top + region.height) / height - 1
-        return torch.tensor([[[region.width / width, 0, x], [0, region.height / height, y]]])
+def _ramp(first: float, last: float, length: int, fade: float) -> Tensor:
+    """1 between two places of a line of pixels; it passes 1/2 at both, over `fade` pixels and one at least."""
+    centres = torch.arange(length) + 0.5
+    inside = torch.minimum(centres - first, last - centres)
+    return (inside / max(fade, 1) + 0.5).clamp(0, 1)

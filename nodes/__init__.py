@@ -2,7 +2,20 @@
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import apply, avatar, background, faceid, faces, folders, photo, pose, safety
+from . import (
+    apply,
+    avatar,
+    background,
+    faceid,
+    faces,
+    folders,
+    identity,
+    photo,
+    pose,
+    regions,
+    safety,
+    score,
+)
 
 
 class ConsistentFaceExtension(ComfyExtension):
@@ -12,5 +25,5 @@ class ConsistentFaceExtension(ComfyExtension):
         folders.register()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        rooms = (photo, faces, faceid, apply, pose, background, avatar, safety)
+        rooms = (photo, faces, identity, regions, faceid, apply, score, pose, background, avatar, safety)
         return [node for room in rooms for node in room.NODES]

@@ -1,4 +1,4 @@
-"""Faces and identity: Load Face Analysis, Analyze Faces, Build Identity."""
+"""Faces in pictures: Load Face Analysis, Analyze Faces."""
 
 from pathlib import Path
 
@@ -9,7 +9,6 @@ from torch import Tensor
 from ..core import catalog
 from ..core.errors import ModelMissingError
 from ..core.faces import Choice, Faces, Select, WithoutFace, choose_faces
-from ..core.identity import build_identity
 from ..core.insight import FaceAnalyzer
 from ..core.overlay import draw_overlay
 from ..core.pack import Provider
@@ -143,32 +142,4 @@ class AnalyzeFaces(io.ComfyNode):
         return io.NodeOutput(faces, draw_overlay(image, marked), count, report)
 
 
-class BuildIdentity(io.ComfyNode):
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="ConsistentFace_BuildIdentity",
-            display_name="Build Identity",
-            category=CATEGORY,
-            description="Makes one person's identity from the chosen faces of one or more photos; "
-            "larger, sharper and more frontal faces count more.",
-            search_aliases=["identity", "face embedding", "average faces", "merge faces", "faceid"],
-            inputs=[
-                io.Autogrow.Input(
-                    "faces",
-                    template=io.Autogrow.TemplatePrefix(types.Faces.Input("faces"), prefix="faces", min=1, max=16),
-                    tooltip="One Analyze Faces for each photo of the person; a batch of photos also counts as one.",
-                ),
-            ],
-            outputs=[
-                types.Identity.Output(display_name="identity"),
-                io.String.Output(display_name="report"),
-            ],
-        )
-
-    @classmethod
-    def execute(cls, faces: io.Autogrow.Type) -> io.NodeOutput:
-        return io.NodeOutput(*build_identity(list(faces.values())))
-
-
-NODES = [LoadFaceAnalysis, AnalyzeFaces, BuildIdentity]
+NODES = [LoadFaceAnalysis, AnalyzeFaces]

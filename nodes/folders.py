@@ -6,6 +6,7 @@ import folder_paths
 
 ADAPTERS = "ipadapter"
 INSIGHTFACE = "insightface"
+IDENTITIES = "identities"
 BACKGROUND = "rembg"
 SAFETY = "safety"
 
@@ -13,6 +14,7 @@ SAFETY = "safety"
 EXTENSIONS: dict[str, set[str]] = {
     ADAPTERS: set(folder_paths.supported_pt_extensions),
     INSIGHTFACE: {".onnx"},
+    IDENTITIES: {".safetensors"},
     BACKGROUND: {".onnx"},
     SAFETY: {".onnx"},
 }

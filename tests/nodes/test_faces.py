@@ -1,4 +1,4 @@
-"""Load Face Analysis, Analyze Faces and Build Identity as ComfyUI calls them."""
+"""Load Face Analysis and Analyze Faces, and the identity built from them, as ComfyUI calls them."""
 
 from pathlib import Path
 
@@ -9,7 +9,8 @@ import torch
 from consistent_face.core.errors import FaceTooSmallError, ModelMissingError, NoFaceError
 from consistent_face.core.image import load_photo, no_photo
 from consistent_face.core.insight import FaceAnalyzer
-from consistent_face.nodes.faces import NODES, AnalyzeFaces, BuildIdentity, LoadFaceAnalysis
+from consistent_face.nodes.faces import NODES, AnalyzeFaces, LoadFaceAnalysis
+from consistent_face.nodes.identity import BuildIdentity
 
 PHOTOS = Path(__file__).resolve().parents[1] / "photos"
 DEFAULTS = {"select": "largest", "index": "1", "min_size": 64, "detection_threshold": 0.5, "without_face": "error"}
@@ -70,7 +71,7 @@ def test_from_photo_to_identity(analysis: FaceAnalyzer) -> None:
     faces, overlay, count, report = AnalyzeFaces.execute(analysis, photo("astronaut"), **DEFAULTS).args
     assert len(faces.chosen) == 1 and count == 1 and overlay.shape == (1, 512, 512, 3)
     assert report.startswith("Picture 1 of 1: 1 found, using face 1")
-    identity, report = BuildIdentity.execute({"faces0": faces}).args
+    identity, report, _ = BuildIdentity.execute({"faces0": faces}).args
     assert torch.allclose(identity.unit, faces.chosen[0].unit) and "w600k_mbf" in report
 
 
@@ -111,5 +112,15 @@ def test_the_group_is_too_small_until_asked_for(analysis: FaceAnalyzer) -> None:
 def test_an_identity_from_several_photos(analysis: FaceAnalyzer) -> None:
     analysed = [AnalyzeFaces.execute(analysis, photo(f"person0_v{variant}"), **DEFAULTS) for variant in range(3)]
     grown = {f"faces{number}": output.args[0] for number, output in enumerate(analysed)}
-    identity, report = BuildIdentity.execute(grown).args
-    assert len(identity.embeddings) == 3 and len(report.splitlines()) == 4
+    identity, report, picture = BuildIdentity.execute(grown).args
+    assert len(identity.embeddings) == 3 and len(report.splitlines()) == 4 and picture.shape[2] == 16 + 3 * 240
+
+
+def test_a_stranger_is_dropped_unless_asked_for(analysis: FaceAnalyzer) -> None:
+    stems = ("person0_v0", "grace_hopper", "person0_v1", "person0_v2")
+    grown = {f"faces{n}": AnalyzeFaces.execute(analysis, photo(x), **DEFAULTS).args[0] for n, x in enumerate(stems)}
+    identity, report, _ = BuildIdentity.execute(grown).args
+    assert len(identity.embeddings) == 3 and "Face 2: dropped" in report
+    mixed, report, _ = BuildIdentity.execute(grown, strangers="keep").args
+    assert len(mixed.embeddings) == 4 and "dropped," not in report
+    assert len(BuildIdentity.execute(grown, same_person=0.99).args[0].embeddings) == 1

@@ -1,0 +1,77 @@
+"""Where each person is: Mask Faces."""
+
+from typing import Any
+
+from comfy_api.latest import io
+
+from ..core.faces import Faces as Found
+from ..core.regions import mask_faces
+from .types import Faces
+
+CATEGORY = "consistent face/faces"
+
+
+class MaskFaces(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ConsistentFace_MaskFaces",
+            display_name="Mask Faces",
+            category=CATEGORY,
+            description="Makes a mask for each face or box, for several identities in one picture: the first mask is "
+            "the place of the first identity.",
+            search_aliases=["face mask", "regional identity", "mask from box", "bounding box to mask", "couple"],
+            inputs=[
+                Faces.Input(
+                    "faces",
+                    optional=True,
+                    tooltip="The chosen faces of one picture, from left to right: of a photo with the layout that you "
+                    "want, or of a first picture of the same prompt.",
+                ),
+                io.BoundingBox.Input(
+                    "boxes",
+                    optional=True,
+                    force_input=True,
+                    tooltip="ComfyUI's bounding boxes, in their order; after the faces, when both are connected.",
+                ),
+                io.Int.Input(
+                    "width",
+                    default=0,
+                    min=0,
+                    max=16384,
+                    tooltip="Of the picture that the boxes lie in; 0: that of the faces.",
+                ),
+                io.Int.Input("height", default=0, min=0, max=16384, tooltip="As width."),
+                io.Float.Input(
+                    "grow",
+                    default=0.5,
+                    min=0.0,
+                    max=4.0,
+                    step=0.05,
+                    tooltip="How far a mask goes beyond its box on each side, in parts of its size: 0.5 takes in the "
+                    "hair and the chin.",
+                ),
+                io.Float.Input(
+                    "feather",
+                    default=0.25,
+                    min=0.0,
+                    max=2.0,
+                    step=0.05,
+                    tooltip="Over which part of the box's size the edge fades.",
+                ),
+            ],
+            outputs=[
+                io.Mask.Output(display_name="masks", tooltip="One for each face or box; where they meet they share."),
+                io.Int.Output(display_name="count"),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls, width: int, height: int, grow: float, feather: float, faces: Found | None = None, boxes: Any = None
+    ) -> io.NodeOutput:
+        masks = mask_faces(faces, boxes, (width, height), grow, feather)
+        return io.NodeOutput(masks, len(masks))
+
+
+NODES = [MaskFaces]

@@ -1,0 +1,95 @@
+"""Is it the person? Score Identity and Keep Best."""
+
+from comfy_api.latest import io, ui
+from torch import Tensor
+
+from ..core.identity import Identity as Person
+from ..core.insight import FaceAnalyzer
+from ..core.likeness import describe, ranking, score
+from ..core.recognisers import SAME_PERSON
+from .types import FaceAnalysis, Identity
+
+CATEGORY = "consistent face/faces"
+
+
+def _same_person() -> io.Float.Input:
+    return io.Float.Input(
+        "same_person",
+        default=SAME_PERSON,
+        min=0.0,
+        max=1.0,
+        step=0.01,
+        tooltip="Likeness from which a face is said to be the person's. 0.4 suits InsightFace's recognisers.",
+        advanced=True,
+    )
+
+
+class ScoreIdentity(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ConsistentFace_ScoreIdentity",
+            display_name="Score Identity",
+            category=CATEGORY,
+            description="Measures how alike the faces of pictures are to an identity: the cosine of their embeddings, "
+            "about 0 for strangers and 1 for the same photo, and a verdict.",
+            search_aliases=["face similarity", "likeness", "compare faces", "same person", "verify face"],
+            is_output_node=True,  # the score is worth running for, with nothing connected
+            inputs=[
+                FaceAnalysis.Input("face_analysis", tooltip="With the recogniser that made the identity."),
+                io.Image.Input("image", tooltip="In each picture the face most like the identity counts."),
+                Identity.Input("identity"),
+                _same_person(),
+            ],
+            outputs=[
+                io.Float.Output(display_name="likeness", tooltip="The mean of all pictures; 0 for one without a face."),
+                io.Float.Output(display_name="lowest", tooltip="That of the least alike picture."),
+                io.Boolean.Output(display_name="same_person", tooltip="Whether every picture shows the person."),
+                io.String.Output(display_name="report"),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, face_analysis: FaceAnalyzer, image: Tensor, identity: Person, same_person: float) -> io.NodeOutput:
+        scores = score(face_analysis.analyze(image), identity, face_analysis.recogniser)
+        values = [each.value for each in scores] or [0.0]
+        same = bool(scores) and all(each.same(same_person) for each in scores)
+        report = describe(scores, identity, face_analysis.recogniser, same_person)
+        return io.NodeOutput(sum(values) / len(values), min(values), same, report, ui=ui.PreviewText(report))
+
+
+class KeepBest(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ConsistentFace_KeepBest",
+            display_name="Keep Best",
+            category=CATEGORY,
+            description="Keeps the pictures of a batch that are most like an identity, the best first. With an empty "
+            "identity the first pictures are kept.",
+            search_aliases=["best of n", "pick best face", "filter batch", "rank by similarity", "select likeness"],
+            inputs=[
+                FaceAnalysis.Input("face_analysis", tooltip="With the recogniser that made the identity."),
+                io.Image.Input("image"),
+                Identity.Input("identity"),
+                io.Int.Input("keep", default=1, min=1, max=64, tooltip="How many pictures; all when there are fewer."),
+                _same_person(),
+            ],
+            outputs=[
+                io.Image.Output(display_name="image"),
+                io.Float.Output(display_name="likeness", tooltip="That of the best picture."),
+                io.String.Output(display_name="report", tooltip="Of all pictures, in the order of the batch."),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls, face_analysis: FaceAnalyzer, image: Tensor, identity: Person, keep: int, same_person: float
+    ) -> io.NodeOutput:
+        scores = score(face_analysis.analyze(image), identity, face_analysis.recogniser)
+        best = ranking(scores)[:keep]
+        report = describe(scores, identity, face_analysis.recogniser, same_person)
+        return io.NodeOutput(image[best], scores[best[0]].value if best else 0.0, report, ui=ui.PreviewText(report))
+
+
+NODES = [ScoreIdentity, KeepBest]
