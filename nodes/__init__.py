@@ -6,6 +6,7 @@ from . import (
     apply,
     avatar,
     background,
+    detailer,
     faceid,
     faces,
     folders,
@@ -15,6 +16,7 @@ from . import (
     regions,
     safety,
     score,
+    upscale,
 )
 
 
@@ -25,5 +27,6 @@ class ConsistentFaceExtension(ComfyExtension):
         folders.register()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        rooms = (photo, faces, identity, regions, faceid, apply, score, pose, background, avatar, safety)
-        return [node for room in rooms for node in room.NODES]
+        people = (photo, faces, identity, regions, faceid, apply, score)
+        pictures = (pose, detailer, upscale, background, avatar, safety)
+        return [node for room in (*people, *pictures) for node in room.NODES]
