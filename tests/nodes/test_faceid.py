@@ -35,7 +35,7 @@ from consistent_face.core.unet import cross_attentions, lora_targets
 from consistent_face.core.variants import Kind
 from consistent_face.nodes import encoding
 from consistent_face.nodes.apply import ApplyIdentity
-from consistent_face.nodes.faceid import EncodeIdentity, LoadAdapter
+from consistent_face.nodes.faceid import CombineIdentities, EncodeIdentity, LoadAdapter
 from consistent_face.tests import adapters
 from consistent_face.tests.nodes import unets
 
@@ -319,6 +319,117 @@ def test_a_batch_larger_than_the_identity(sd15: ModelPatcher, blind: dict[str, A
     noise = torch.randn(1, 4, 8, 8).expand(3, -1, -1, -1).clone()
     found = comfy.sample.sample(patched, noise, 2, 3.0, "euler", "normal", text, text, latent, seed=1)
     torch.testing.assert_close(found[0], found[2], atol=1e-3 * float(found.abs().max()), rtol=0)
+
+
+# Control
+
+
+def test_what_is_not_connected_is_as_its_default(sd15: ModelPatcher, blind: dict[str, Any]) -> None:
+    plain = unets.predict(applied(sd15, **blind, weight=0.7))
+    given = {"curve": "flat", "block_weights": "", "scaling": "values", "mask": None}
+    assert torch.equal(unets.predict(applied(sd15, **blind, weight=0.7, **given)), plain)
+
+
+def test_block_weights_reach_their_layers_alone(sd15: ModelPatcher, blind: dict[str, Any]) -> None:
+    def values(**changes: Any) -> dict[Any, Tensor]:
+        patched = applied(sd15, **blind, **changes)
+        patches = patched.model_options["transformer_options"]["patches_replace"]["attn2"]
+        return {place: patch.tokens.values for place, patch in patches.items()}
+
+    full, changed = values(), values(block_weights="1: 0.5, 7: 0")
+    for place, tokens in full.items():
+        factor = {("input", 1, 0): 0.5, ("middle", 0, 0): 0.0}.get(place, 1.0)
+        assert torch.equal(changed[place], factor * tokens)
+    peak = values(curve="peak", weight=2.0)
+    assert torch.equal(peak["middle", 0, 0], 2 * full["middle", 0, 0]) and not peak["input", 1, 0].any()
+
+
+@pytest.mark.parametrize("changes", [{"curve": "rising"}, {"block_weights": "2-5: 0"}, {"scaling": "keys and values"}])
+def test_each_control_changes_the_noise(changes: dict[str, Any], sd15: ModelPatcher, blind: dict[str, Any]) -> None:
+    full = unets.predict(applied(sd15, **blind, weight=0.5))
+    assert (unets.predict(applied(sd15, **blind, weight=0.5, **changes)) - full).abs().max() > 1e-3
+
+
+def test_sdxl_counts_eleven_blocks(sdxl: ModelPatcher, adapter_sdxl: Adapter) -> None:
+    silent = applied(sdxl, encoded(adapter_sdxl), block_weights="1-11: 0", lora_strength=0.0)
+    assert torch.equal(unets.predict(silent), unets.predict(sdxl))
+    with pytest.raises(IdentityError, match="no weight for blocks 1 to 11"):
+        applied(sdxl, encoded(adapter_sdxl), block_weights="12: 0")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"weight": 3.5}, "weight is 3.5: set it between 0 and 3"),
+        ({"lora_strength": -1.0}, "lora is -1"),
+        ({"start_percent": 0.8, "end_percent": 0.2}, "from 0.8 to 0.2 of sampling"),
+        ({"end_percent": 1.5}, "between 0 and 1"),
+        ({"mask": torch.zeros(0, 8, 8)}, "mask has no picture"),
+    ],
+)
+def test_values_out_of_range_are_refused_though_they_come_by_wire(
+    changes: dict[str, Any], message: str, sd15: ModelPatcher, blind: dict[str, Any]
+) -> None:
+    with pytest.raises(IdentityError, match=message):
+        applied(sd15, **blind, **changes)
+
+
+# Several people
+
+
+def people(adapter: Adapter, *faces: int, together: bool) -> EncodedIdentity:
+    grown = {f"encoded_identity{n}": encoded(adapter, person(seed)) for n, seed in enumerate(faces)}
+    arrangement = "all in each picture" if together else "one for each picture"
+    return CombineIdentities.execute(grown, arrangement)[0]
+
+
+def test_each_picture_of_a_batch_is_as_with_its_identity_alone(sd15: ModelPatcher, adapter: Adapter) -> None:
+    alone = [unets.predict(applied(sd15, encoded(adapter, person(n)), structure=0.0), (0, 0, 1, 1)) for n in (1, 2)]
+    # as ComfyUI batches: two pictures of the positive prompt, two of the negative one
+    both = applied(sd15, people(adapter, 1, 2, together=False), structure=0.0)
+    found = unets.predict(both, (0, 1), pictures=2)
+    for row, one in enumerate((0, 1, 0, 1)):
+        torch.testing.assert_close(found[row], alone[one][row], atol=2e-5, rtol=0)
+    assert not torch.allclose(alone[0][1], alone[1][1], atol=1e-3)
+
+
+def halves(side: int = 8) -> Tensor:
+    left = torch.zeros(1, side, side)
+    left[..., : side // 2] = 1
+    return torch.cat([left, 1 - left])
+
+
+def test_people_in_one_picture_are_as_applied_one_after_another(sd15: ModelPatcher, adapter: Adapter) -> None:
+    masks = halves()
+    chained = applied(sd15, encoded(adapter, person(1)), structure=0.0, mask=masks[:1])
+    chained = applied(chained, encoded(adapter, person(2)), structure=0.0, mask=masks[1:])
+    both = applied(sd15, people(adapter, 1, 2, together=True), structure=0.0, mask=masks)
+    assert torch.equal(unets.predict(both), unets.predict(chained))
+    swapped = applied(sd15, people(adapter, 2, 1, together=True), structure=0.0, mask=masks)
+    assert not torch.allclose(unets.predict(swapped), unets.predict(both), atol=1e-3)
+
+
+def test_one_person_in_both_halves_is_that_person_without_a_mask(sd15: ModelPatcher, adapter: Adapter) -> None:
+    twice = applied(sd15, people(adapter, 1, 1, together=True), structure=0.0, mask=halves())
+    once = applied(sd15, encoded(adapter, person(1)), structure=0.0)
+    torch.testing.assert_close(unets.predict(twice), unets.predict(once), atol=2e-5, rtol=0)
+
+
+def test_more_identities_than_masks_are_refused(sd15: ModelPatcher, adapter: Adapter) -> None:
+    with pytest.raises(IdentityError, match="3 identities share the picture, but there are 2 masks"):
+        applied(sd15, people(adapter, 1, 2, 3, together=True), structure=0.0, mask=halves())
+
+
+def test_the_lora_of_an_adapter_is_added_once(sd15: ModelPatcher, adapter: Adapter, blind: dict[str, Any]) -> None:
+    def patches(model: ModelPatcher) -> list[list[float]]:
+        return [[patch[0] for patch in patches] for patches in model.patches.values()]
+
+    first = applied(sd15, **blind, lora_strength=0.5)
+    assert patches(first) == patches(applied(first, **blind, lora_strength=1.0)) == [[0.5]] * 128
+    assert patches(applied(applied(sd15, **blind, lora_strength=0.0), **blind, lora_strength=0.7)) == [[0.7]] * 128
+    other = read_adapter("my plusv2.bin", file_of(unets.SD15_LAYERS, 768, plus=True), lambda: "")
+    assert patches(applied(first, encoded(other), structure=0.0)) == [[0.5, 1.0]] * 128
+    assert not sd15.patches
 
 
 # Sampling with ComfyUI's guiders

@@ -62,9 +62,9 @@ def _model(config: Any, heads: dict[str, int]) -> ModelPatcher:
     return ModelPatcher(model, torch.device("cpu"), torch.device("cpu"))
 
 
-def predict(model: ModelPatcher, cond_or_uncond: tuple[int, ...] = (0, 1)) -> Tensor:
-    """The noise that a model finds, all its patches in place, weights too."""
-    rows, unet = len(cond_or_uncond), model.model.diffusion_model
+def predict(model: ModelPatcher, cond_or_uncond: tuple[int, ...] = (0, 1), pictures: int = 1) -> Tensor:
+    """The noise that a model finds for each cond's pictures, all its patches in place, weights too."""
+    rows, unet = pictures * len(cond_or_uncond), model.model.diffusion_model
     x, times, text = inputs(model, rows)
     y = torch.randn(rows, 16, generator=torch.Generator().manual_seed(2)) if unet.num_classes else None
     more = {"cond_or_uncond": list(cond_or_uncond), "sigmas": torch.tensor([5.0])}
