@@ -126,6 +126,8 @@ class Refiner:
 
     def _fitting(self, latents: Tensor) -> int:
         """How many regions fit into the memory that is free once the model is loaded; both prompts count."""
+        if len(latents) == 1:
+            return 1
         model: Any = self.models.model
         one = ROOM * model.model.memory_required([2, *latents.shape[1:]])
         comfy.model_management.load_models_gpu([model], memory_required=one)
