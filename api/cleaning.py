@@ -62,9 +62,12 @@ async def sweep_once(service: Service, comfy: Comfy) -> None:
         service.store.cancel(row.id, service.settings.retention_s)
     for row in await asyncio.to_thread(service.store.uncleaned):
         await clean(row, service, comfy)
-    for row in await asyncio.to_thread(service.store.expired):
+    expired = await asyncio.to_thread(service.store.expired)
+    for row in expired:
         with contextlib.suppress(ServiceError, LookupError):  # a bucket that is gone; tried again in the next round
             await purge(row, service, comfy)
+    if expired:
+        await asyncio.to_thread(service.store.compact)
 
 
 async def _clean_comfy(row: JobRow, service: Service, comfy: Comfy) -> None:

@@ -44,7 +44,7 @@ class Intake:
         try:
             async with asyncio.timeout(self._settings.fetch_timeout):
                 headers = {"Accept": "image/*", "Accept-Encoding": "identity"}
-                async with self._session.get(url, headers=headers, max_redirects=REDIRECTS) as answer:
+                async with self._session.get(url, headers=headers, max_redirects=REDIRECTS + 1) as answer:
                     if answer.status != 200:
                         raise PictureError(f"{name}: its URL answered HTTP {answer.status} instead of a picture.", name)
                     return await _read(answer, name, self._settings.max_picture)

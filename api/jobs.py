@@ -43,6 +43,7 @@ async def delete_job(request: Request, job_id: str) -> dict:
     current = await asyncio.to_thread(service.store.get, row.id)
     if current is not None and current.is_over:
         await purge(current, service, Comfy(service.settings.comfy_url, service.inside))
+        await asyncio.to_thread(service.store.compact)
         current = await asyncio.to_thread(service.store.get, row.id)
     return {"id": row.id, "state": "deleted" if current is None else "deleting"}
 

@@ -6,9 +6,10 @@ import re
 import sys
 import time
 
+BEARER = re.compile(r"(?i)\b(bearer\s+)[^\s\"',]+")
 SECRETS = re.compile(
-    r"""(?ix) (bearer\s+)[^\s"',]+ | ((?:x-api-key|api[_-]?key|key|authorization|secret\w*|aws_secret_access_key)
-    ["']?\s*[:=]\s*["']?)[^\s"',}&]+"""
+    r"""(?ix) \b((?:x-api-key|(?:[a-z_]*[_-])?key(?:_id)?|authorization|[a-z_]*secret[a-z_]*)["']?\s*[:=]\s*["']?)
+    [^\s"',}&]+"""
 )
 OUR_KEYS = re.compile(r"\bcf_[A-Za-z0-9_-]{20,}")
 QUERIES = re.compile(r"(https?://[^\s?\"']+)\?[^\s\"']+")
@@ -23,7 +24,8 @@ def redacted(text: str) -> str:
     text = QUERIES.sub(r"\1?[...]", text)
     text = PASSWORDS.sub(r"\1[...]@", text)
     text = OUR_KEYS.sub("[key]", text)
-    return SECRETS.sub(lambda found: (found[1] or found[2]) + "[...]", text)
+    text = BEARER.sub(r"\1[...]", text)
+    return SECRETS.sub(r"\1[...]", text)
 
 
 class JsonFormatter(logging.Formatter):

@@ -158,6 +158,11 @@ class Store:
             session.execute(delete(Hook).where(Hook.job_id == job_id))
             session.execute(delete(JobRow).where(JobRow.id == job_id))
 
+    def compact(self) -> None:
+        """Empties the write-ahead log, in which deleted rows would stand until it is written over."""
+        with self._reading.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def ahead(self, row: JobRow) -> int:
         """Unfinished jobs that come before this one."""
         with self.read() as session:

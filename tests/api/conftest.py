@@ -17,6 +17,7 @@ from consistent_face.api.app import create_app
 from consistent_face.api.keys import Keys
 from consistent_face.api.service import Service
 from consistent_face.api.settings import Settings
+from consistent_face.api.tables import Base
 from consistent_face.tests.api import graphs
 from consistent_face.tools.server import ComfyServer, free_port
 
@@ -101,9 +102,13 @@ def slow_graphs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def settings(tmp_path: Path, test_graphs: Path, stand_ins: None) -> Settings:
     """Without a ComfyUI: what is accepted waits."""
+    return _settings(tmp_path, test_graphs)
+
+
+def _settings(folder: Path, workflows: Path) -> Settings:
     return Settings(
-        data=tmp_path / "data",
-        workflows=test_graphs,
+        data=folder / "data",
+        workflows=workflows,
         comfy_url=f"http://127.0.0.1:{free_port()}",
         allow_loopback=True,
         webhook_backoff=0.1,
@@ -127,11 +132,22 @@ def running(with_comfy: Settings) -> Iterator[Running]:
         yield one
 
 
-@pytest.fixture
-def idle(settings: Settings) -> Iterator[Running]:
-    """A service that accepts and answers, and runs nothing."""
-    with serving(settings, run_jobs=False) as one:
+@pytest.fixture(scope="module")
+def _idle(test_graphs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with serving(_settings(tmp_path_factory.mktemp("idle"), test_graphs), run_jobs=False) as one:
         yield one
+
+
+@pytest.fixture
+def idle(_idle: Running, stand_ins: None) -> Iterator[Running]:
+    """A service that accepts and answers, and runs nothing: one a module, emptied before each test."""
+    service = _idle.service
+    with service.store.write() as session:
+        for table in reversed(Base.metadata.sorted_tables):
+            session.execute(table.delete())
+    _idle.keys.clear()
+    service.settings = _idle.settings
+    yield _idle
 
 
 @pytest.fixture(scope="session")

@@ -23,21 +23,10 @@ _COMMON = {
 _NAMES = {
     "face_avatar": ("gender", "remove_background", "bg_color"),
     "face_generator": ("s_scale", "safety_checker", "safety_checker_type"),
-    "consistent_character": [
-        "strength",
-        "scheduler",
-        "sampler",
-        "upscale_by",
-        "upscale_steps",
-        "upscale_guidance",
-        "upscale_scheduler",
-        "upscale_sampler",
-        "upscale_mode",
-        "fd_steps",
-        "fd_guidance",
-        "fd_scheduler",
-        "fd_sampler",
-    ],
+    "consistent_character": (
+        *("strength", "scheduler", "sampler", "upscale_by", "upscale_steps", "upscale_guidance", "upscale_scheduler"),
+        *("upscale_sampler", "upscale_mode", "fd_steps", "fd_guidance", "fd_scheduler", "fd_sampler"),
+    ),
 }
 STAND_INS: dict[str, dict[str, Slot]] = {
     workflow: {

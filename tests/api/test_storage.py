@@ -1,0 +1,101 @@
+"""Results on disk behind signed links, and in S3: a real moto server process, presigned, also a key's own bucket."""
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+import requests
+
+from consistent_face.api.storage import LONGEST_LINK
+from consistent_face.tests.api.conftest import Running, Settings, serving
+from consistent_face.tools.server import free_port
+
+GEN = "/api/v1/enterprise/face_gen/make_gen"
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[str]:
+    """The endpoint of an S3 with the buckets `ours` and `theirs`."""
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "moto.server", "-p", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    for _ in range(300):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                break
+        time.sleep(0.1)
+    url = f"http://127.0.0.1:{port}"
+    for bucket in ("ours", "theirs"):
+        assert requests.put(f"{url}/{bucket}").status_code == 200
+    yield url
+    process.kill()
+    process.wait()
+
+
+def listed(s3: str, bucket: str) -> list[str]:
+    text = requests.get(f"{s3}/{bucket}?list-type=2").text
+    return [part.partition("</Key>")[0] for part in text.split("<Key>")[1:]]
+
+
+def test_links_are_signed_and_end(running: Running, consistency: Callable[..., dict]) -> None:
+    link = running.post("/getImagetoImage", consistency()).json()["output"]["result"][0]
+    assert running.get(link).headers["content-type"] == "image/png"
+    base, _, query = link.partition("?")
+    signature = query.partition("signature=")[2]
+    for bad in (
+        base,
+        f"{base}?expires=99999999999&signature={signature}",
+        link[:-1] + ("0" if link[-1] != "0" else "1"),
+        f"{base}?expires=1&signature={running.service.seal.sign('link', base.rpartition('/')[2] + ' 1')}",
+        f"{running.url}/files/..%2fsecret?expires=99999999999&signature={signature}",
+        f"{base}?expires=x&signature=é",
+    ):
+        assert running.get(bad).status_code in (403, 404), bad
+
+
+def test_results_in_the_operators_bucket(with_comfy: Settings, s3: str, consistency: Callable[..., dict]) -> None:
+    access = {"s3_bucket": "ours", "s3_endpoint": s3, "s3_access_key_id": "a", "s3_secret_access_key": "b"}
+    with serving(with_comfy.model_copy(update=access)) as running:
+        body = running.post("/getImagetoImage", consistency(batch=2)).json()
+        links = body["output"]["result"]
+        assert all(link.startswith(f"{s3}/ours/{body['task_id']}-") and "X-Amz-Signature" in link for link in links)
+        assert requests.get(links[0]).content.startswith(b"\x89PNG")
+        assert len(listed(s3, "ours")) == 4
+        requests.delete(f"{running.url}/jobs/{body['task_id']}")
+        assert listed(s3, "ours") == []
+
+
+def test_results_in_a_keys_own_bucket(
+    running: Running, s3: str, generator: Callable[..., dict], consistency: Callable[..., dict]
+) -> None:
+    key = running.key("theirs")
+    details = {"endpoint_url": f"{s3}/theirs", "aws_access_key_id": "a", "aws_secret_access_key": "very-secret"}
+    answer = running.post("/api/v1/enterprise/update_s3", {"key": key, "image_directory": "faces", **details})
+    assert answer.json()["status"] == "success"
+    made = running.post(GEN, generator(key=key)).json()
+    assert made["meta"]["temp"] == "no"
+    assert requests.get(made["output"][0]).content.startswith(b"\x89PNG")
+    assert listed(s3, "theirs") == [f"faces/{made['meta']['file_prefix']}-0.png"]
+    job = running.get("/jobs", key).json()["jobs"][0]["id"]
+    requests.delete(f"{running.url}/jobs/{job}", headers={"x-api-key": key})
+    assert len(listed(s3, "theirs")) == 1  # what is in their bucket is theirs
+    assert b"very-secret" not in (running.settings.data / "jobs.db").read_bytes()
+    assert b"very-secret" not in (running.settings.data / "jobs.db-wal").read_bytes()
+    running.post("/api/v1/enterprise/face_gen/reset_s3", {"key": key})
+    assert running.post(GEN, generator(key=key)).json()["meta"]["temp"] == "yes"
+
+
+@pytest.mark.parametrize("endpoint", ["http://10.0.0.1/bucket", "ftp://x/b", "https://", "nowhere"])
+def test_an_endpoint_that_is_refused(idle: Running, endpoint: str) -> None:
+    idle.service.settings = idle.settings.model_copy(update={"allow_loopback": False})
+    details = {"endpoint_url": endpoint, "aws_access_key_id": "a", "aws_secret_access_key": "b"}
+    answer = idle.post("/api/v1/enterprise/update_s3", details)
+    assert (answer.status_code, "endpoint_url" in answer.json()["message"]) == (400, True)
+
+
+def test_s3_links_are_not_signed_for_longer_than_s3_allows() -> None:
+    assert LONGEST_LINK == 7 * 24 * 3600

@@ -1,0 +1,135 @@
+"""Webhooks against a receiver that fails first: at least once, the same id, signed as the standard says."""
+
+import base64
+import hashlib
+import hmac
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from consistent_face.api.__main__ import main
+from consistent_face.tests.api.conftest import Running, Settings, serving
+
+GEN = "/api/v1/enterprise/face_gen/make_gen"
+
+
+class Receiver:
+    """Answers with the numbers in `script`, then 200; 0 closes the connection without an answer."""
+
+    def __init__(self) -> None:
+        self.script: list[int] = []
+        self.got: list[tuple[dict[str, str], bytes]] = []
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["content-length"]))
+                receiver.got.append(({name.lower(): value for name, value in self.headers.items()}, body))
+                number = receiver.script.pop(0) if receiver.script else 200
+                if number == 0:
+                    return self.connection.close()
+                self.send_response(number)
+                if number == 302:
+                    self.send_header("Location", "/elsewhere")
+                self.end_headers()
+                return None
+
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/hook?token=secret"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def wait(self, count: int) -> None:
+        for _ in range(400):
+            if len(self.got) >= count:
+                return
+            time.sleep(0.025)
+        raise AssertionError(f"{len(self.got)} webhooks came where {count} were expected.")
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    one = Receiver()
+    yield one
+    one.server.shutdown()
+    one.server.server_close()
+
+
+def verify(headers: dict[str, str], body: bytes, secret: bytes) -> None:
+    """As the standard's libraries do it."""
+    content = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
+    expected = base64.b64encode(hmac.new(secret, content, hashlib.sha256).digest()).decode()
+    assert headers["webhook-signature"] == f"v1,{expected}"
+    assert abs(int(headers["webhook-timestamp"]) - time.time()) < 60
+
+
+def test_a_webhook_is_sent_again_until_it_is_taken(
+    running: Running, receiver: Receiver, generator: Callable[..., dict]
+) -> None:
+    receiver.script = [500, 0, 302]
+    made = running.post(GEN, generator(webhook=receiver.url, track_id=77)).json()
+    receiver.wait(4)
+    assert {headers["webhook-id"] for headers, _ in receiver.got} == {made["meta"]["file_prefix"]}
+    for headers, body in receiver.got:
+        verify(headers, body, running.service.seal.webhook_secret("open"))
+        assert json.loads(body) == {**made, "track_id": 77}
+    time.sleep(0.5)
+    assert len(receiver.got) == 4
+
+
+def test_a_failure_is_told_as_documented(
+    receiver: Receiver, generator: Callable[..., dict], with_comfy: Settings, tmp_path: Path
+) -> None:
+    bad = with_comfy.model_copy(update={"workflows": tmp_path})
+    with serving(bad) as running:
+        answer = running.post(GEN, generator(webhook=receiver.url, track_id="mine"))
+        assert (answer.status_code, answer.json()["status"]) == (500, "error")
+        receiver.wait(1)
+        told = json.loads(receiver.got[0][1])
+    assert (set(told), told["status"], told["track_id"]) == ({"status", "id", "message", "track_id"}, "failed", "mine")
+
+
+def test_given_up_and_redelivered_by_command(
+    with_comfy: Settings, receiver: Receiver, generator: Callable[..., dict], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receiver.script = [503, 503]
+    with serving(with_comfy.model_copy(update={"webhook_attempts": 2})) as running:
+        running.post(GEN, generator(webhook=receiver.url))
+        receiver.wait(2)
+        time.sleep(0.6)
+        assert len(receiver.got) == 2
+        monkeypatch.setenv("CONSISTENT_FACE_DATA", str(running.settings.data))
+        assert main(["webhooks", "redeliver"]) == 0
+        receiver.wait(3)
+    assert len({headers["webhook-id"] for headers, _ in receiver.got}) == 1
+
+
+def test_what_is_owed_survives_a_restart(
+    with_comfy: Settings, receiver: Receiver, generator: Callable[..., dict]
+) -> None:
+    receiver.script = [500]
+    with serving(with_comfy.model_copy(update={"webhook_backoff": 2.0})) as running:
+        running.post(GEN, generator(webhook=receiver.url))
+        receiver.wait(1)
+    with serving(with_comfy):
+        receiver.wait(2)
+    assert receiver.got[0][0]["webhook-id"] == receiver.got[1][0]["webhook-id"]
+
+
+def test_a_webhook_goes_to_public_addresses_alone(
+    with_comfy: Settings, receiver: Receiver, generator: Callable[..., dict]
+) -> None:
+    hidden = receiver.url.replace("http:", "https:")
+    with serving(with_comfy.model_copy(update={"allow_loopback": False})) as running:
+        assert running.post(GEN, generator(webhook=receiver.url)).status_code == 400
+        made = running.post(GEN, generator(webhook=hidden)).json()
+        assert made["status"] == "success"
+        time.sleep(0.5)
+    assert receiver.got == []
