@@ -12,7 +12,7 @@ from torch.nn.functional import interpolate
 from .errors import ConsistentFaceError
 from .faces import PhotoFaces
 from .heads import Box, View
-from .identity import quality
+from .quality import quality
 from .sheet import PoseSheet
 
 # How much of an identity suits a head that is turned: FaceID knows faces from the front.
