@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from consistent_face.api import graph
+from consistent_face.api import graph, parameters
 from consistent_face.api.order import Order, OrderError, Value
 
 ID = "11111111-2222-4333-8444-555555555555"
@@ -24,6 +24,8 @@ EVERYTHING: dict[str, Value | None] = {
     "adapter": "small.bin",
     "clip_vision": "eyes.safetensors",
     "face_analysis": "vectron",
+    "safety_classifier": "mine.onnx",
+    "safety_threshold": 0.8,
 }
 FILLED = {
     ("Photo", "image"): "anna.png",
@@ -40,6 +42,8 @@ FILLED = {
     ("Adapter", "adapter"): "small.bin",
     ("CLIP Vision", "clip_name"): "eyes.safetensors",
     ("Face Analysis", "model"): "vectron",
+    ("Safety Classifier", "model"): "mine.onnx",
+    ("Safety", "threshold"): 0.8,
     ("Result", "filename_prefix"): f"consistent-face/{ID}/result",
 }
 
@@ -90,7 +94,7 @@ def test_a_photo_is_filled_in_under_its_name_in_the_input_folder() -> None:
 @pytest.mark.parametrize("wanted", [None, -1])
 def test_a_random_seed_is_drawn_once(wanted: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
     draws = iter([4711, 4712])
-    monkeypatch.setattr(graph.random, "randint", lambda low, high: (low, high) == (0, 2**63 - 1) and next(draws))
+    monkeypatch.setattr(parameters.random, "randint", lambda low, high: (low, high) == (0, 2**63 - 1) and next(draws))
     settled = graph.settle(order(seed=wanted))
     assert settled.values["seed"] == 4711
     assert graph.settle(settled) == settled
@@ -136,9 +140,7 @@ def test_texts_are_texts(bad: object) -> None:
 @pytest.mark.parametrize("values", [{"colour": "red"}, {}])
 def test_an_unknown_parameter_is_named(values: dict[str, Value | None]) -> None:
     photos = {} if values else {"colour": Path("red.png")}
-    with pytest.raises(
-        OrderError, match=r"^face_consistency has no parameter colour, only photo, prompt, .*\.$"
-    ) as bad:
+    with pytest.raises(OrderError, match=r"^face_consistency has no parameter colour, only photo, .*\.$") as bad:
         graph.settle(Order("face_consistency", values, photos))
     assert bad.value.field == "colour"
 
@@ -147,7 +149,7 @@ def test_an_unknown_parameter_is_named(values: dict[str, Value | None]) -> None:
 def test_an_unknown_workflow_is_named(name: str) -> None:
     with pytest.raises(OrderError) as refusal:
         graph.load(name)
-    assert str(refusal.value) == f"There is no workflow {name}, only face_consistency."
+    assert str(refusal.value) == f"There is no workflow {name}, only {', '.join(graph.PARAMETERS)}."
 
 
 def test_a_template_without_the_title_is_refused() -> None:
