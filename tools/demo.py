@@ -6,13 +6,13 @@ import shutil
 import sys
 import time
 import webbrowser
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import aiohttp
 
 from ..api.comfy import Comfy, ComfyError
-from ..api.graph import settle
+from ..api.graph import PARAMETERS, load, settle
 from ..api.order import Job, Order, Value
 from ..core import catalog
 from . import offline
@@ -23,14 +23,27 @@ from .server import ServerError, comfyui
 PHOTO = ROOT / "tests" / "photos" / "astronaut.jpg"  # Eileen Collins, NASA, public domain
 OUTPUT = ROOT / "output" / "demo"
 NOISE = (
-    "The real models are not installed, so small ones with random weights stand in: every picture is noise, "
-    "made by the same code. 'python dev.py models --set sdxl' fetches the real ones."
+    "The real models of {workflows} are not installed, so small ones with random weights stand in: the pictures are "
+    "noise, made by the same code. 'python dev.py models' fetches the real ones: --set sdxl, --set sd15."
 )
 REQUESTS: dict[str, dict[str, Value]] = {
     "face_consistency": {
         "prompt": "portrait photo of a person in a red coat, city street, soft light",
         "negative_prompt": "blurry, low quality",
         "batch": 2,
+        "seed": 1234,
+    },
+    "face_avatar": {"gender": "female", "remove_background": True, "seed": 1234},
+    "face_generator": {
+        "prompt": "pretty woman",
+        "negative_prompt": "anime, cartoon, drawing, big nose, long nose, fat, ugly, big lips, big mouth, "
+        "face proportion mismatch, unrealistic, monochrome, lowres, bad anatomy, worst quality, low quality, blurry",
+        "samples": 1,
+        "steps": 21,
+        "guidance": 7.5,
+        "s_scale": 1.0,
+        "safety_checker": True,
+        "safety_checker_type": "blur",
         "seed": 1234,
     },
 }
@@ -40,15 +53,23 @@ SMALL: dict[str, Value] = {
     "adapter": "offline_faceid_plusv2_sd15.bin",
     "clip_vision": "offline_clip_vit_h.safetensors",
     "face_analysis": "vectron",
+    "background_remover": "u2netp.onnx",
     "width": 256,
     "height": 256,
     "steps": 10,
 }
 
 
-def real_models_present() -> bool:
-    """Whether every file of the SDXL set lies where `models` puts it."""
-    return all((MODELS / file.folder / file.name).exists() for file in catalog.FILES if "sdxl" in file.sets)
+def small_values(workflow: str) -> dict[str, Value]:
+    """SMALL, as far as the workflow has its parameters."""
+    return {name: value for name, value in SMALL.items() if name in PARAMETERS[workflow]}
+
+
+def real_models_present(workflow: str) -> bool:
+    """Whether every file that the workflow names lies where `models` puts it."""
+    values = [value for node in load(workflow).values() for value in node["inputs"].values() if isinstance(value, str)]
+    files = [file for value in values for file in (catalog.find(value), *catalog.pack(value)) if file]
+    return all((MODELS / file.folder / file.name).exists() for file in files)
 
 
 async def run(url: str, workflow: str, values: Mapping[str, Value]) -> tuple[Order, Job, dict[str, list[bytes]]]:
@@ -75,14 +96,17 @@ def show(order: Order, job: Job, pictures: Mapping[str, list[bytes]]) -> Shown:
         for number, content in enumerate(pictures.get(title, []), start=1):
             names.append(f"{order.workflow}-{prefix}-{number}.png")
             (OUTPUT / names[-1]).write_bytes(content)
-    return Shown(order.workflow, tuple(names), dict(order.values), job.seconds or 0.0)
+    told = {"found unsafe": ", ".join("yes" if unsafe else "no" for unsafe in job.unsafe)}
+    return Shown(order.workflow, tuple(names), {**order.values, **told}, job.seconds or 0.0)
 
 
-def run_all(small: bool) -> list[Shown]:
+def run_all(small: Collection[str]) -> list[Shown]:
+    """All requests, with the small models for the workflows named in `small`."""
     shown = []
     with comfyui(HOST / "demo.log", ["--disable-api-nodes"]) as server:
         for workflow, values in REQUESTS.items():
-            order, job, pictures = asyncio.run(run(server.url, workflow, {**values, **(SMALL if small else {})}))
+            stand_ins = small_values(workflow) if workflow in small else {}
+            order, job, pictures = asyncio.run(run(server.url, workflow, {**stand_ins, **values}))
             shown.append(show(order, job, pictures))
             print(f"\r  {workflow}: {len(job.pictures)} pictures in {job.seconds or 0:.1f} s      ", flush=True)
     return shown
@@ -95,9 +119,10 @@ def has_screen() -> bool:
 
 def main() -> int:
     started = time.monotonic()
-    small = not real_models_present()
+    small = [workflow for workflow in REQUESTS if not real_models_present(workflow)]
+    note = NOISE.format(workflows=", ".join(small)) if small else ""
     if small:
-        print(NOISE)
+        print(note)
         offline.make()
     shutil.rmtree(OUTPUT, ignore_errors=True)
     OUTPUT.mkdir(parents=True)
@@ -108,7 +133,7 @@ def main() -> int:
         print(f"{error} ComfyUI's log is {HOST / 'demo.log'}.", file=sys.stderr)
         return 1
     index = OUTPUT / "index.html"
-    index.write_text(page(shown, NOISE if small else ""), encoding="utf-8")
+    index.write_text(page(shown, note), encoding="utf-8")
     print(f"Done in {time.monotonic() - started:.0f} s: {index}")
     if has_screen():
         webbrowser.open(Path(index).as_uri())

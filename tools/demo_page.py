@@ -12,6 +12,7 @@ section { margin: 2.5rem 0; }
 .pictures { display: flex; flex-wrap: wrap; gap: 1rem; }
 figure { margin: 0; }
 figure img { height: 18rem; border-radius: .5rem; display: block; }
+figure img { background: repeating-conic-gradient(#bbb 0 25%, #fff 0 50%) 0 0 / 1.5rem 1.5rem; }
 figcaption, td:first-child, .time { color: #888; }
 td { padding: .1rem 1rem .1rem 0; vertical-align: top; }
 """

@@ -1,42 +1,28 @@
 """The shipped workflow on a real ComfyUI with the small models: photo in, pictures out, and what bad input says."""
 
-import io
-from collections.abc import AsyncIterator
 from pathlib import Path
 
-import aiohttp
 import numpy as np
 import pytest
 from PIL import Image
 
 from consistent_face.api.comfy import Comfy, RefusedError
-from consistent_face.api.order import Job, Order, Value
-from consistent_face.tools.demo import SMALL
-from consistent_face.tools.server import ComfyServer
-
-PHOTOS = Path(__file__).parent.parent / "photos"
-QUICK: dict[str, Value] = {**SMALL, "steps": 2, "seed": 7, "prompt": "portrait photo"}
-
-
-@pytest.fixture
-async def client(comfy: ComfyServer) -> AsyncIterator[Comfy]:
-    async with aiohttp.ClientSession() as session:
-        yield Comfy(comfy.url, session)
+from consistent_face.api.order import Job, Value
+from consistent_face.tests.workflows.runs import PHOTOS, images, order
 
 
 async def run(client: Comfy, photo: Path, **values: Value) -> Job:
-    return await client.run(Order("face_consistency", {**QUICK, **values}, {"photo": photo}), timeout=120)
+    return await client.run(order("face_consistency", photo, prompt="portrait photo", **values), timeout=120)
 
 
 async def pixels(client: Comfy, job: Job) -> list[np.ndarray]:
-    contents = [await client.picture(picture) for picture in job.pictures]
-    return [np.asarray(Image.open(io.BytesIO(content)).convert("RGB")) for content in contents]
+    return [np.asarray(picture.convert("RGB")) for picture in await images(client, job)]
 
 
 async def test_a_photo_becomes_pictures(client: Comfy) -> None:
     job = await run(client, PHOTOS / "astronaut.jpg", batch=2)
-    assert job.failure is None
     first, second = await pixels(client, job)
+    assert job.unsafe == (False, False)
     assert first.shape == second.shape == (256, 256, 3)
     assert first.std() > 10  # neither black nor one colour
     assert not np.array_equal(first, second)
