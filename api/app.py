@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from . import jobs, operations
 from .cleaning import sweep
@@ -107,8 +108,15 @@ async def _unmatched(request: Request, error: HTTPException) -> Response:
         415: ContentTypeError("Invalid content type."),
     }
     answer = _answer(request, kinds.get(error.status_code, InputError(str(error.detail))))
-    answer.headers.update({name: value for name, value in (error.headers or {}).items() if name.lower() == "allow"})
+    if error.status_code == 405:
+        answer.headers["Allow"] = ", ".join(sorted(_methods(request)))
     return answer
+
+
+def _methods(request: Request) -> set[str]:
+    """All that a path takes: the framework names the first route's methods alone."""
+    matched = (route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE)
+    return {method for route in matched for method in getattr(route, "methods", None) or ()}
 
 
 async def _invalid(request: Request, error: RequestValidationError) -> Response:

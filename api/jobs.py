@@ -12,8 +12,9 @@ from .requests import authenticate
 from .service import Service
 from .storage import content_type
 from .tables import JobRow
+from .vendors.documents import ENVELOPE, answers
 
-router = APIRouter(tags=["Jobs"])
+router = APIRouter(tags=["Jobs"], responses=answers(ENVELOPE))
 PAGE = 50
 
 

@@ -94,6 +94,13 @@ SEGMIND_EXAMPLE: dict[str, object] = {
     "fd_scheduler": "karras",
     "fd_sampler": "dpmpp_2m",
 }
+TEXT_OR_NULL = {"type": ["string", "null"]}
+
+
+def _object(**properties: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
+
 CODES = {
     400: "A field is missing or wrong",
     401: "The key is missing, unknown or revoked",
@@ -111,13 +118,44 @@ CODES = {
 }
 
 
+ENVELOPE = _object(
+    time_required={"type": "object"},
+    error=TEXT_OR_NULL,
+    error_data={},
+    input={"type": "object"},
+    output={"type": "object"},
+    app_id=TEXT_OR_NULL,
+    task_id=TEXT_OR_NULL,
+    status={"enum": ["SUCCESS", "FAILED", "PENDING"]},
+)
+MODELSLAB_ANSWER = _object(status={"enum": ["success", "processing"]})
+MODELSLAB_ERROR = _object(status={"const": "error"}, message={"type": "string"})
+SEGMIND_ERROR = _object(error={"type": "string"})
+JPEG_OR_JSON = {
+    "image/jpeg": {"schema": {"type": "string", "format": "binary"}},
+    "application/json": {"schema": _object(image={"type": "string"}, images={"type": "array"})},
+}
+
+
+def answers(error: dict[str, Any], success: dict[str, Any] | None = None) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route: every refusal has the vendor's one shape; `success` is the content of a 200."""
+    shape = {"application/json": {"schema": error}}
+    refusals: dict[int | str, dict[str, Any]] = {
+        code: {"description": text, "content": shape} for code, text in CODES.items()
+    }
+    return refusals if success is None else {**refusals, 200: {"description": "OK", "content": success}}
+
+
+def json_content(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"application/json": {"schema": schema}}
+
+
 def described(model: type[BaseModel], example: dict[str, object]) -> dict[str, Any]:
     """What FastAPI's route decorators take to document a body that the route reads itself."""
     schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
     schema.pop("$defs", None)
     body = {"required": True, "content": {"application/json": {"schema": _open(schema), "example": example}}}
-    answers = {code: {"description": text} for code, text in CODES.items()}
-    return {"openapi_extra": {"requestBody": body}, "responses": answers}
+    return {"openapi_extra": {"requestBody": body}}
 
 
 def _open(schema: dict[str, Any]) -> dict[str, Any]:

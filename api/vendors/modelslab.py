@@ -26,7 +26,7 @@ from ..service import Service
 from ..storage import BucketAccess
 from ..submission import Wanted, submit
 from ..tables import JobRow
-from .documents import MODELSLAB_EXAMPLES, described
+from .documents import MODELSLAB_ANSWER, MODELSLAB_ERROR, MODELSLAB_EXAMPLES, answers, described, json_content
 from .values import (
     LARGEST_SEED,
     Fields,
@@ -43,11 +43,12 @@ from .values import (
 
 NAME = "modelslab"
 PREFIX = "/api/v1/enterprise/face_gen"
+CLIENTS = "/api/v1/enterprise/image_editing"  # where ModelsLab's own client looks for the face generator
 USUAL_SECONDS = 20.0  # the estimate before any run
 PHOTO_KINDS = ("NoFaceError", "FaceTooSmallError", "PhotoError")
 SHORT, LONG = 512, 768  # the largest picture, in either direction
 MESSAGE = "Your request is processing in the background, use the fetch endpoint to get the result"
-router = APIRouter(tags=["ModelsLab"])
+router = APIRouter(tags=["ModelsLab"], responses=answers(MODELSLAB_ERROR, json_content(MODELSLAB_ANSWER)))
 
 
 class MakeGen(Fields):
@@ -103,6 +104,7 @@ PARAMETERS = {
 }
 
 
+@router.post(f"{CLIENTS}/face_gen", include_in_schema=False)
 @router.post(f"{PREFIX}/make_gen", **described(MakeGen, MODELSLAB_EXAMPLES["make_gen"]))
 async def make_gen(request: Request) -> JSONResponse:
     asked = await read(request)
@@ -117,6 +119,7 @@ async def make_gen(request: Request) -> JSONResponse:
     return JSONResponse(await answer(row, asked.service), headers=warnings_header(asked.warnings))
 
 
+@router.post(CLIENTS + "/fetch/{number}", include_in_schema=False)
 @router.post(PREFIX + "/fetch/{number}", **described(Fetch, MODELSLAB_EXAMPLES["fetch"]))
 async def fetch(request: Request, number: str) -> JSONResponse:
     asked = await read(request)

@@ -19,14 +19,14 @@ from ..requests import Asked, read
 from ..service import Service
 from ..submission import Wanted, submit
 from ..tables import JobRow
-from .documents import QOLABA_EXAMPLES, described
+from .documents import ENVELOPE, QOLABA_EXAMPLES, answers, described, json_content
 from .values import Fields, Picture, Prompt, Real, Whole, parse, warnings_header
 
 NAME = "qolaba"
 NO_FACE = "Unable to detect faces. Please provide a clear image."
 NO_FACE_KINDS = ("NoFaceError", "FaceTooSmallError")
 AVATAR_ONLY = ("gender", "remove_background", "bg_color")
-router = APIRouter(tags=["Qolaba"])
+router = APIRouter(tags=["Qolaba"], responses=answers(ENVELOPE, json_content(ENVELOPE)))
 
 
 class Common(Fields):

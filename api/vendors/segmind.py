@@ -18,7 +18,7 @@ from ..requests import Asked, read
 from ..service import Service
 from ..submission import Wanted, submit
 from ..tables import JobRow
-from .documents import SEGMIND_EXAMPLE, described
+from .documents import JPEG_OR_JSON, SEGMIND_ERROR, SEGMIND_EXAMPLE, answers, described
 from .values import LARGEST_SEED, Fields, Picture, Prompt, Real, Whole, parse, warnings_header
 
 NAME = "segmind"
@@ -34,7 +34,7 @@ NEGATIVE = (
 Steps = Annotated[Whole, Field(ge=1, le=100)]
 Guidance = Annotated[Real, Field(ge=1, le=20)]
 Name = Annotated[str, Field(max_length=60)]
-router = APIRouter(tags=["Segmind"])
+router = APIRouter(tags=["Segmind"], responses=answers(SEGMIND_ERROR, JPEG_OR_JSON))
 
 
 class ConsistentCharacter(Fields):

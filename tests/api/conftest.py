@@ -112,6 +112,7 @@ def _settings(folder: Path, workflows: Path) -> Settings:
         comfy_url=f"http://127.0.0.1:{free_port()}",
         allow_loopback=True,
         webhook_backoff=0.1,
+        fetch_timeout=2,
         rate_limit="100000/minute",
         failures_limit="100000/minute",
     )

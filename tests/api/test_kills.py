@@ -94,7 +94,7 @@ class World:
         return found
 
     def until(self, job: str, states: set[str], seconds: float = 120) -> set[str]:
-        end = time.monotonic() + seconds
+        end, found = time.monotonic() + seconds, set()
         while time.monotonic() < end:
             if (found := self.state(job)) & states:
                 return found

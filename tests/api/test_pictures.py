@@ -32,9 +32,7 @@ def with_metadata(kind: str) -> bytes:
     exif[0x010E] = PLACE.decode()
     text = PngImagePlugin.PngInfo()
     text.add_text("prompt", PLACE.decode(), zip=False)
-    more: dict[str, Any] = (
-        {"pnginfo": text} if kind == "PNG" else {"comment": PLACE} if kind == "JPEG" else {"xmp": PLACE}
-    )
+    more: dict[str, Any] = {"PNG": {"pnginfo": text}, "JPEG": {"comment": PLACE}, "WEBP": {"xmp": PLACE}}[kind]
     return made(kind, exif=exif, icc_profile=PLACE * 20, **more)
 
 
