@@ -71,8 +71,8 @@ class Both:
         first(q, k, v, options)
         between = now()
         result = second(q, k, v, options)
-        spans = (start, between), (between, now())
-        self.times.append(spans if plain_first else spans[::-1])
+        one, other = (start, between), (between, now())
+        self.times.append((one, other) if plain_first else (other, one))
         return result
 
     def plain(self, q: Any, k: Any, v: Any, options: Any) -> Any:

@@ -68,11 +68,9 @@ def random_model(family: str, narrow: bool = False) -> Any:
     return ModelPatcher(model, device, device)
 
 
-def arguments(model: Any, side: int, rows: int) -> tuple[Tensor, ...]:
+def arguments(model: Any, side: int, rows: int) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
     """Latents of a side, time steps, text, and SDXL's further conditions."""
-    config = model.model.model_config.unet_config
-    device = model.load_device
+    config, device = model.model.model_config.unet_config, model.load_device
     x, text = torch.randn(rows, 4, side, side), torch.randn(rows, 77, config["context_dim"])
-    more = (torch.randn(rows, config["adm_in_channels"]),) if config.get("adm_in_channels") else (None,)
-    inputs = (x, torch.full((rows,), 500.0), text, *more)
-    return tuple(each if each is None else each.to(device) for each in inputs)
+    y = torch.randn(rows, config["adm_in_channels"]).to(device) if config.get("adm_in_channels") else None
+    return x.to(device), torch.full((rows,), 500.0, device=device), text.to(device), y
