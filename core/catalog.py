@@ -12,6 +12,7 @@ INSIGHTFACE = "non-commercial research only (InsightFace)"
 
 HUGGINGFACE = "https://huggingface.co"
 FACEID_URL = f"{HUGGINGFACE}/h94/IP-Adapter-FaceID/resolve/main"
+ADAPTER_URL = f"{HUGGINGFACE}/h94/IP-Adapter/resolve/main"
 BUFFALO_URL = f"{HUGGINGFACE}/public-data/insightface/resolve/33c1063c49c785b7652d3fd529f86fa4f149392b/models/buffalo_l"
 REMBG_URL = "https://github.com/danielgatis/rembg/releases/download/v0.0.0"
 BUFFALO_FOLDER = "insightface/models/buffalo_l"
@@ -41,6 +42,26 @@ class ModelFile:
         return f"{self.bytes / 1e9:.2f} GB" if self.bytes >= 1e9 else f"{self.bytes / 1e6:.0f} MB"
 
 
+PORTRAITS = (
+    ("ip-adapter-faceid-portrait_sd15.bin", None),
+    ("ip-adapter-faceid-portrait-v11_sd15.bin", "a48cb4f89ed18e02c6000f65aa9efec452e87eaed4a1bc9fcf4a460c8d0e3bc6"),
+    ("ip-adapter-faceid-portrait_sdxl.bin", "5631ce7824cdafd2db37c5e85b985730a95ff59c5b4fc80c2b79b0bee5711512"),
+    ("ip-adapter-faceid-portrait_sdxl_unnorm.bin", "220bb86e205393a3d0411631cb473caddbf35fd371be2905ca9008818170db55"),
+)
+FACE_CROPS = (  # adapters that need no InsightFace
+    (
+        "models/ip-adapter-plus-face_sd15.safetensors",
+        "1c9edc21af6f737dc1d6e0e734190e976cfacf802d6b024b77aa3be922f7569b",
+    ),
+    (
+        "models/ip-adapter-full-face_sd15.safetensors",
+        "f4a17fb643bf876235a45a0e87a49da2855be6584b28ca04c62a97ab5ff1c6f3",
+    ),
+    (
+        "sdxl_models/ip-adapter-plus-face_sdxl_vit-h.safetensors",
+        "677ad8860204f7d0bfba12d29e6c31ded9beefdf3e4bbd102518357d31a292c1",
+    ),
+)
 FILES: tuple[ModelFile, ...] = (
     ModelFile(
         name="sd_xl_base_1.0.safetensors",
@@ -108,6 +129,11 @@ FILES: tuple[ModelFile, ...] = (
         sha256="201344e22e6f55849cf07ca7a6e53d8c3b001327c66cb9710d69fd5da48a8da7",
         licence=FACEID,
         commercial=False,
+    ),
+    *(ModelFile(name, "ipadapter", f"{FACEID_URL}/{name}", None, sha256, FACEID, False) for name, sha256 in PORTRAITS),
+    *(
+        ModelFile(path.rpartition("/")[2], "ipadapter", f"{ADAPTER_URL}/{path}", None, sha256, APACHE, True)
+        for path, sha256 in FACE_CROPS
     ),
     ModelFile(
         name="CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors",
