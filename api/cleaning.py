@@ -43,9 +43,8 @@ async def purge(row: JobRow, service: Service, comfy: Comfy) -> None:
     if row.bucket != row.key_id:
         storage = service.storage(row)
         for output in row.outputs:
-            for name in (output["name"], output.get("low")):
-                if name is not None:
-                    await storage.remove(name)
+            for name in {output["name"], output["low"]}:
+                await storage.remove(name)
     await asyncio.to_thread(service.store.forget, row.id)
 
 

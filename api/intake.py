@@ -28,17 +28,14 @@ class Intake:
 
     async def photo(self, source: Source, name: str) -> Photo:
         """Raises PictureError, which names the field."""
-        content = await self._bytes(source, name)
-        settings = self._settings
-        return await asyncio.to_thread(accept, content, name, settings.max_picture, settings.max_pixels)
+        if isinstance(source, str) and is_url(source.strip()):
+            source = await self._fetch(source.strip(), name)
+        return await asyncio.to_thread(self._accept, source, name)
 
-    async def _bytes(self, source: Source, name: str) -> bytes:
-        if isinstance(source, bytes):
-            return source
-        source = source.strip()
-        if is_url(source):
-            return await self._fetch(source, name)
-        return await asyncio.to_thread(decode, source, name, self._settings.max_picture)
+    def _accept(self, source: Source, name: str) -> Photo:
+        settings = self._settings
+        content = source if isinstance(source, bytes) else decode(source.strip(), name, settings.max_picture)
+        return accept(content, name, settings.max_picture, settings.max_pixels)
 
     async def _fetch(self, url: str, name: str) -> bytes:
         try:

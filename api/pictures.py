@@ -83,9 +83,12 @@ def deliverable(content: bytes, form: str) -> bytes:
     return encode(Image.open(io.BytesIO(content)), "JPEG")
 
 
-def low_res(content: bytes) -> bytes:
-    """A small JPEG copy."""
-    image = _flat(Image.open(io.BytesIO(content)))
+def low_res(content: bytes) -> bytes | None:
+    """A small JPEG copy; None of a picture that is small itself."""
+    image = Image.open(io.BytesIO(content))
+    if max(image.size) <= LOW_RES:
+        return None
+    image = _flat(image)
     image.thumbnail((LOW_RES, LOW_RES))
     return encode(image, "JPEG")
 

@@ -51,7 +51,7 @@ async def authenticate(request: Request, fields: dict[str, object]) -> Caller:
     service: Service = request.app.state.service
     address = request.client.host if request.client else "unknown"
     try:
-        caller = await asyncio.to_thread(service.keys.recognise, presented(request.headers, fields))
+        caller = service.keys.recognise(presented(request.headers, fields))  # one read: quicker than a thread
     except KeyRefusedError:
         service.limit("wrong key", address, service.settings.failures_limit)
         raise

@@ -76,7 +76,7 @@ async def _pictures(row: JobRow, service: Service, comfy: Comfy) -> tuple[list[d
 
 
 async def _run_part(row: JobRow, part: Part, service: Service, comfy: Comfy) -> Job:
-    if await comfy.job(part.id) is None:
+    if row.attempt == 1 or await comfy.job(part.id) is None:  # nobody gave it to ComfyUI before a first attempt
         await _post(row, part, service, comfy)
     async with _watched(row, part, service, comfy) as seen:
         try:
@@ -109,14 +109,19 @@ async def _post(row: JobRow, part: Part, service: Service, comfy: Comfy) -> None
 
 async def _deliver(row: JobRow, number: int, content: bytes, unsafe: bool, service: Service) -> dict:
     """Stores a picture under a name that every attempt gives it; what it replaces is the same picture."""
-    form = row.delivery["format"]
-    output = {"name": output_name(row, number), "unsafe": unsafe}
-    storage = service.storage(row)
-    await storage.put(output["name"], await asyncio.to_thread(deliverable, content, form))
-    if row.delivery.get("low_res"):
-        output["low"] = f"{row.id}-{number}-low.jpg"
-        await storage.put(output["low"], await asyncio.to_thread(low_res, content))
-    return output
+    name, storage = output_name(row, number), service.storage(row)
+    whole, small = await asyncio.to_thread(_forms, content, row.delivery)
+    await storage.put(name, whole)
+    if small is None:
+        return {"name": name, "low": name, "unsafe": unsafe}
+    low = f"{row.id}-{number}-low.jpg"
+    await storage.put(low, small)
+    return {"name": name, "low": low, "unsafe": unsafe}
+
+
+def _forms(content: bytes, delivery: dict) -> tuple[bytes, bytes | None]:
+    """The picture as it is delivered, and its low-resolution copy where one is wanted and makes a difference."""
+    return deliverable(content, delivery["format"]), low_res(content) if delivery["low_res"] else None
 
 
 def output_name(row: JobRow, number: int) -> str:

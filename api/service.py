@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 
 import aiohttp
@@ -56,7 +57,7 @@ class Service:
 
     def limit(self, what: str, who: str, rate: str) -> None:
         """Raises BusyError when `who` did `what` more often than the rate allows."""
-        item = parse(rate)
+        item = _parsed(rate)
         if not self._rates.hit(item, what, who):
             reset = self._rates.get_window_stats(item, what, who).reset_time
             wait = max(1, round(reset - asyncio.get_running_loop().time())) if reset < 1e6 else item.get_expiry()
@@ -114,6 +115,9 @@ class Service:
             settings.s3_access_key_id or "",
             settings.s3_secret_access_key or "",
         )
+
+
+_parsed = lru_cache(parse)
 
 
 def remove_photos(row: JobRow, folder: Path) -> None:

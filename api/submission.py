@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import json
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -97,10 +96,7 @@ def _row(asked: Asked, wanted: Wanted, order: Order, digest: str) -> JobRow:
 
 def _write(photos: Mapping[Path, Photo]) -> None:
     for path, photo in photos.items():
-        with path.open("wb") as file:
-            file.write(photo.content)
-            file.flush()
-            os.fsync(file.fileno())
+        path.write_bytes(photo.content)
 
 
 def _digest(wanted: Wanted) -> str:

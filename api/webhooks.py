@@ -29,10 +29,10 @@ AFTER_EXPIRY = "The job is gone."
 async def deliver(service: Service) -> None:
     """Sends what is due, for as long as it is not cancelled."""
     while True:
+        service.hooks_due.clear()  # before the look: what comes after it is told again
         due = await asyncio.to_thread(_due, service)
         await asyncio.gather(*(send(hook, service) for hook in due))
         if not due:
-            service.hooks_due.clear()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(service.hooks_due.wait(), LOOK_AGAIN)
 

@@ -20,6 +20,7 @@ async def work(service: Service, stopping: asyncio.Event) -> None:
     comfy = Comfy(service.settings.comfy_url, service.inside)
     pause = FIRST_PAUSE
     while not stopping.is_set():
+        service.bell.clear()  # before the look: what comes after it rings again
         row = await asyncio.to_thread(service.store.claim)
         if row is None:
             await _rest(service, LOOK_AGAIN)
@@ -44,6 +45,5 @@ async def work(service: Service, stopping: asyncio.Event) -> None:
 
 
 async def _rest(service: Service, seconds: float) -> None:
-    service.bell.clear()
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(service.bell.wait(), seconds)

@@ -103,7 +103,9 @@ def test_a_result_leaves_in_its_form() -> None:
     assert Image.open(io.BytesIO(deliverable(content, "jpeg"))).format == "JPEG"
     transparent = made("PNG", mode="RGBA")
     assert Image.open(io.BytesIO(deliverable(transparent, "png"))).mode == "RGBA"
-    assert max(Image.open(io.BytesIO(low_res(made("PNG", (1000, 500))))).size) == 512
+    small = low_res(made("PNG", (1000, 500)))
+    assert small is not None and Image.open(io.BytesIO(small)).size == (512, 256)
+    assert low_res(made("PNG", (512, 300))) is None
 
 
 @given(st.binary(max_size=400), st.sampled_from(["JPEG", "PNG", "WEBP"]))

@@ -64,7 +64,7 @@ def test_results_in_the_operators_bucket(with_comfy: Settings, s3: str, consiste
         links = body["output"]["result"]
         assert all(link.startswith(f"{s3}/ours/{body['task_id']}-") and "X-Amz-Signature" in link for link in links)
         assert requests.get(links[0]).content.startswith(b"\x89PNG")
-        assert len(listed(s3, "ours")) == 4
+        assert len(listed(s3, "ours")) == 2
         requests.delete(f"{running.url}/jobs/{body['task_id']}")
         assert listed(s3, "ours") == []
 
