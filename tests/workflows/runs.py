@@ -20,6 +20,11 @@ def order(workflow: str, photo: Path, **values: Value | None) -> Order:
     return Order(workflow, {**small_values(workflow), "steps": 2, "seed": 7, **values}, {"photo": photo})
 
 
+def again(ordered: Order, **values: Value | None) -> Order:
+    """With other values and the photo that lies in ComfyUI since then, whose identity its cache still has."""
+    return Order(ordered.workflow, {**ordered.values, "photo": photo_name(ordered, "photo"), **values})
+
+
 def by_title(graph: Graph, title: str) -> str:
     return next(node for node, content in graph.items() if content["_meta"]["title"] == title)
 

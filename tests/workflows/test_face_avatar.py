@@ -8,9 +8,9 @@ from PIL import Image
 
 from consistent_face.api.comfy import Comfy, RefusedError
 from consistent_face.api.graph import fill, load
-from consistent_face.api.order import Value
+from consistent_face.api.order import Order, Value
 from consistent_face.core.avatar import DEFAULT_PROMPT
-from consistent_face.tests.workflows.runs import PHOTOS, by_title, images, order, run_unsampled, texts, unsampled
+from consistent_face.tests.workflows.runs import PHOTOS, again, by_title, images, order, run_unsampled, texts, unsampled
 
 ASTRONAUT = PHOTOS / "astronaut.jpg"
 HAIR, WALL = (60, 225), (20, 440)  # row, column
@@ -23,15 +23,15 @@ def for_a(person: str) -> str:
 
 
 async def test_a_photo_becomes_a_transparent_avatar_and_the_gender_matters(client: Comfy) -> None:
-    async def avatar(gender: str) -> np.ndarray:
-        ordered = order("face_avatar", ASTRONAUT, gender=gender, remove_background=True)
+    async def avatar(ordered: Order) -> np.ndarray:
         job = await client.run(ordered, timeout=120)
         (picture,) = await images(client, job)
         assert (picture.format, picture.mode, picture.size) == ("PNG", "RGBA", (256, 256))
         assert job.unsafe == (False,)
         return np.asarray(picture)
 
-    assert not np.array_equal(await avatar("female"), await avatar("male"))
+    woman = order("face_avatar", ASTRONAUT, gender="female", remove_background=True)
+    assert not np.array_equal(await avatar(woman), await avatar(again(woman, gender="male")))
 
 
 async def test_the_background_becomes_nothing(client: Comfy) -> None:

@@ -7,10 +7,10 @@ from PIL import Image
 
 from consistent_face.api import graph
 from consistent_face.api.comfy import Comfy, RefusedError
-from consistent_face.api.order import Value
+from consistent_face.api.order import Order, Value
 from consistent_face.api.parameters import Slot, whole
 from consistent_face.core.conceal import Concealment, conceal
-from consistent_face.tests.workflows.runs import PHOTOS, by_title, images, order, run_unsampled, texts, unsampled
+from consistent_face.tests.workflows.runs import PHOTOS, again, by_title, images, order, run_unsampled, texts, unsampled
 
 ASTRONAUT = PHOTOS / "astronaut.jpg"
 SUSPICIOUS = 0.01  # the least threshold, which the astronaut's photo exceeds
@@ -27,8 +27,7 @@ def photo() -> np.ndarray:
         return np.asarray(opened.convert("RGB"))
 
 
-async def pictures(client: Comfy, **values: Value) -> list[np.ndarray]:
-    ordered = order("face_generator", ASTRONAUT, prompt="pretty woman", **values)
+async def pictures(client: Comfy, ordered: Order) -> list[np.ndarray]:
     job = await client.run(ordered, timeout=120)
     found = await images(client, job)
     assert job.unsafe == (False,) * len(found)
@@ -36,10 +35,11 @@ async def pictures(client: Comfy, **values: Value) -> list[np.ndarray]:
 
 
 async def test_a_photo_becomes_samples_and_the_structure_matters(client: Comfy) -> None:
-    first, second = await pictures(client, samples=2)
+    ordered = order("face_generator", ASTRONAUT, prompt="pretty woman", samples=2)
+    first, second = await pictures(client, ordered)
     assert first.shape == second.shape == (256, 256, 3)
     assert not np.array_equal(first, second)
-    (free,) = await pictures(client, s_scale=0.0)
+    (free,) = await pictures(client, again(ordered, samples=1, s_scale=0.0))
     assert np.abs(first.astype(int) - free).mean() > 1
 
 
