@@ -41,14 +41,18 @@ def parts(order: Order, largest: int) -> list[Part]:
     ]
 
 
-def cut(graph: Graph, workflow: str, part: Part) -> Graph:
-    """A copy of a filled graph that makes the part's pictures alone, and no previews.
+def cut(graph: Graph, workflow: str, part: Part, previews: bool = False) -> Graph:
+    """A copy of a filled graph that makes the part's pictures alone, and no previews unless they are wanted.
 
     The whole batch is laid out, and the part taken from it by index: ComfyUI then draws each picture's noise as in the
     whole batch. Equal pictures need a sampler that draws noise once; ancestral ones draw it per step and batch.
     Previews go, since they would leave faces in ComfyUI's temp folder.
     """
-    graph = {node: content for node, content in copy.deepcopy(graph).items() if content["class_type"] != "PreviewImage"}
+    graph = {
+        node: content
+        for node, content in copy.deepcopy(graph).items()
+        if previews or content["class_type"] != "PreviewImage"
+    }
     slot = next((slot for name, slot in PARAMETERS[workflow].items() if name in COUNTS), None)
     source = next((node for node, content in graph.items() if slot and content["_meta"]["title"] == slot.title), None)
     if part.total == 1 or source is None:

@@ -101,7 +101,8 @@ async def _post(row: JobRow, part: Part, service: Service, comfy: Comfy) -> None
     if not service.store.posting(row.id, row.attempt):
         raise SupersededError
     order = service.order(row)
-    graph = cut(fill(order, load(order.workflow, service.settings.workflows)), order.workflow, part)
+    filled = fill(order, load(order.workflow, service.settings.workflows))
+    graph = cut(filled, order.workflow, part, service.settings.leave_runs)
     for parameter, photo in order.photos.items():
         await comfy.upload(photo, photo_name(order, parameter))
     await comfy.queue(part.id, graph)

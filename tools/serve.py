@@ -1,27 +1,48 @@
-"""`python dev.py serve`: ComfyUI with the pack, for use, until Ctrl-C. Other arguments go to ComfyUI."""
+"""`python dev.py serve`: ComfyUI with the pack, and the web service before it, for use, until Ctrl-C.
+
+Other arguments go to ComfyUI; the service is set by CONSISTENT_FACE_* (see api/settings.py).
+"""
 
 import argparse
+import os
 import socket
 import sys
+from collections.abc import Sequence
 
 from .paths import HOST
-from .server import ServerError, comfyui
+from .server import ServerError, comfyui, service
+
+SERVICE_PORT = int(os.environ.get("CONSISTENT_FACE_PORT", "8190"))
+
+
+def taken(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def serve(port: int, arguments: Sequence[str]) -> int:
+    """Until ComfyUI ends, or someone ends both."""
+    log, service_log = HOST / "serve.log", HOST / "service.log"
+    # Where the folders are not ours, the service overwrites over HTTP what it would remove.
+    own = not any("directory" in argument for argument in arguments)
+    with comfyui(log, arguments, port) as server, service(service_log, server, own_folders=own) as url:
+        print(f"ComfyUI answers at {server.url} (Templates -> consistent-face), its log is {log}.")
+        print(f"The service answers at {url} (try {url}/docs), its log is {service_log}. Ctrl-C ends both.")
+        print("Without keys it answers this machine alone: make one with 'python -m api keys add NAME'.", flush=True)
+        return server.process.wait()
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="dev.py serve", description=__doc__)
     parser.add_argument("--port", type=int, default=8188)
     known, rest = parser.parse_known_args()
-    with socket.socket() as probe:
-        if probe.connect_ex(("127.0.0.1", known.port)) == 0:
-            print(f"Port {known.port} is taken by another program: stop it, or choose one with --port.")
+    for port, cure in ((known.port, "--port"), (SERVICE_PORT, "CONSISTENT_FACE_PORT")):
+        if taken(port):
+            print(f"Port {port} is taken by another program: stop it, or choose one with {cure}.")
             return 1
-    log = HOST / "serve.log"
-    print("Starting ComfyUI ...", flush=True)
+    print("Starting ComfyUI and the service ...", flush=True)
     try:
-        with comfyui(log, rest, known.port) as server:
-            print(f"ComfyUI answers at {server.url} (Templates -> consistent-face), its log is {log}. Ctrl-C ends it.")
-            return server.process.wait()
+        return serve(known.port, rest)
     except ServerError as error:
         print(error, file=sys.stderr)
         return 1

@@ -1,12 +1,13 @@
-"""A ComfyUI process with the pack: started, awaited, stopped."""
+"""Processes of ours, started, awaited, stopped: a ComfyUI with the pack, and the web service before it."""
 
+import os
 import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ START_SECONDS = 180
 
 
 class ServerError(RuntimeError):
-    """ComfyUI did not start."""
+    """ComfyUI or the service did not start."""
 
 
 @dataclass(frozen=True)
@@ -87,3 +88,46 @@ def comfyui(log: Path, arguments: Sequence[str] = (), port: int | None = None) -
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+@contextmanager
+def service(
+    log: Path, comfy: ComfyServer, settings: Mapping[str, object] | None = None, own_folders: bool = True
+) -> Iterator[str]:
+    """Runs the web service before a ComfyUI for the length of a `with` block; gives its URL.
+
+    Args:
+        log: file that takes all that the service says.
+        settings: names and values of api/settings.py; the environment's own win.
+        own_folders: whether ComfyUI uses the folders that `command` gives it.
+    """
+    folders = {"comfy_input": BASE / "input", "comfy_output": BASE / "output"} if own_folders else {}
+    given = {"comfy_url": comfy.url, **folders, **(settings or {})}
+    environment = {**{f"CONSISTENT_FACE_{name.upper()}": str(value) for name, value in given.items()}, **os.environ}
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "api"], cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT
+        )
+    url = f"http://127.0.0.1:{environment.get('CONSISTENT_FACE_PORT', 8190)}"
+    try:
+        _wait_for_service(url, log, process)
+        yield url
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _wait_for_service(url: str, log: Path, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            with urllib.request.urlopen(f"{url}/healthz", timeout=5):
+                return
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            time.sleep(0.1)
+    said = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
+    raise ServerError(f"{said}\n\nThe service did not start (see {log}).")
