@@ -120,7 +120,8 @@ def test_saved_pictures_keep_their_alpha(
 ) -> None:
     monkeypatch.setattr(folder_paths, "output_directory", str(tmp_path))
     image, mask, _ = RemoveBackground.execute(astronaut, True, "", remover).args
-    nodes.SaveImage().save_images(image, "avatar")
+    # ComfyUI's module `nodes`, not our room of that name.
+    nodes.SaveImage().save_images(image, "avatar")  # pyright: ignore[reportAttributeAccessIssue]
     (file,) = tmp_path.glob("*.png")
     with Image.open(file) as saved:
         assert saved.mode == "RGBA"
