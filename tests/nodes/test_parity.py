@@ -1,6 +1,5 @@
 """The noise that the UNet finds with each adapter equals diffusers': SD1.5's full depth, the same weights."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -28,24 +27,7 @@ PROJECTIONS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _inference() -> Iterator[None]:
-    with torch.inference_mode():
-        yield
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def sd15() -> ModelPatcher:
-    with torch.inference_mode():
-        return unets.sd15()
+pytestmark = pytest.mark.usefixtures("inference", "one_thread")
 
 
 def file_of(variant: str) -> reference.Parts:
