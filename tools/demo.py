@@ -1,52 +1,35 @@
-"""`python dev.py demo`: the documented requests on a real ComfyUI, and a page that shows what came of them."""
+"""`python dev.py demo`: the documented requests to the web service, and a page that shows what came of them."""
 
 import asyncio
+import base64
+import json
 import os
 import shutil
 import sys
 import time
 import webbrowser
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from pathlib import Path
 
 import aiohttp
 
-from ..api.comfy import Comfy, ComfyError
-from ..api.graph import PARAMETERS, load, settle
-from ..api.order import Job, Order, Value
+from ..api.comfy import Comfy
+from ..api.graph import PARAMETERS, load
+from ..api.order import Value
 from ..core import catalog
 from . import offline
 from .demo_page import Shown, page
+from .demo_requests import REQUESTS, Request
 from .paths import HOST, MODELS, ROOT
-from .server import ServerError, comfyui
+from .server import ServerError, comfyui, free_port, service
 
-PHOTO = ROOT / "tests" / "photos" / "astronaut.jpg"  # Eileen Collins, NASA, public domain
+DATA = HOST / "demo"  # of the service
 OUTPUT = ROOT / "output" / "demo"
 NOISE = (
     "The real models of {workflows} are not installed, so small ones with random weights stand in: the pictures are "
     "noise, made by the same code. 'python dev.py models' fetches the real ones: --set sdxl, --set sd15."
 )
-REQUESTS: dict[str, dict[str, Value]] = {
-    "face_consistency": {
-        "prompt": "portrait photo of a person in a red coat, city street, soft light",
-        "negative_prompt": "blurry, low quality",
-        "batch": 2,
-        "seed": 1234,
-    },
-    "face_avatar": {"gender": "female", "remove_background": True, "seed": 1234},
-    "face_generator": {
-        "prompt": "pretty woman",
-        "negative_prompt": "anime, cartoon, drawing, big nose, long nose, fat, ugly, big lips, big mouth, "
-        "face proportion mismatch, unrealistic, monochrome, lowres, bad anatomy, worst quality, low quality, blurry",
-        "samples": 1,
-        "steps": 21,
-        "guidance": 7.5,
-        "s_scale": 1.0,
-        "safety_checker": True,
-        "safety_checker_type": "blur",
-        "seed": 1234,
-    },
-}
+WAIT = 3600  # seconds for a request; the service answers when it is done
 # What the small models ask for: they know SD1.5 at 256x256 alone.
 SMALL: dict[str, Value] = {
     "checkpoint": "offline_sd15.safetensors",
@@ -65,6 +48,11 @@ def small_values(workflow: str) -> dict[str, Value]:
     return {name: value for name, value in SMALL.items() if name in PARAMETERS[workflow]}
 
 
+def small_models(workflow: str) -> dict[str, Value]:
+    """Of these, what no request can say: which model files."""
+    return {name: value for name, value in small_values(workflow).items() if name not in ("width", "height", "steps")}
+
+
 def real_models_present(workflow: str) -> bool:
     """Whether every file that the workflow names lies where `models` puts it."""
     values = [value for node in load(workflow).values() for value in node["inputs"].values() if isinstance(value, str)]
@@ -72,44 +60,62 @@ def real_models_present(workflow: str) -> bool:
     return all((MODELS / file.folder / file.name).exists() for file in files)
 
 
-async def run(url: str, workflow: str, values: Mapping[str, Value]) -> tuple[Order, Job, dict[str, list[bytes]]]:
-    """One request: its settled order, its job, and the pictures of the nodes that show some, by title."""
-
-    def report(title: str, value: float, maximum: float) -> None:
-        if sys.stdout.isatty():
-            print(f"\r  {workflow}: {title} {value:.0f}/{maximum:.0f}      ", end="", flush=True)
-
-    order = settle(Order(workflow, values, {"photo": PHOTO}))
-    async with aiohttp.ClientSession() as session:
-        comfy = Comfy(url, session)
-        job = await comfy.run(order, report)
-        if job.failure is not None:
-            raise ComfyError(f"{workflow} failed: {job.failure.message}")
-        shown = {title: [await comfy.picture(one) for one in pictures] for title, pictures in job.outputs.items()}
-    return order, job, shown
-
-
-def show(order: Order, job: Job, pictures: Mapping[str, list[bytes]]) -> Shown:
-    """Writes a request's pictures; the first is the photo with the faces that were found."""
-    names = []
-    for title, prefix in (("Found Faces", "faces"), ("Result", "result")):
-        for number, content in enumerate(pictures.get(title, []), start=1):
-            names.append(f"{order.workflow}-{prefix}-{number}.png")
-            (OUTPUT / names[-1]).write_bytes(content)
-    told = {"found unsafe": ", ".join("yes" if unsafe else "no" for unsafe in job.unsafe)}
-    return Shown(order.workflow, tuple(names), {**order.values, **told}, job.seconds or 0.0)
-
-
 def run_all(small: Collection[str]) -> list[Shown]:
     """All requests, with the small models for the workflows named in `small`."""
-    shown = []
-    with comfyui(HOST / "demo.log", ["--disable-api-nodes"]) as server:
-        for workflow, values in REQUESTS.items():
-            stand_ins = small_values(workflow) if workflow in small else {}
-            order, job, pictures = asyncio.run(run(server.url, workflow, {**stand_ins, **values}))
-            shown.append(show(order, job, pictures))
-            print(f"\r  {workflow}: {len(job.pictures)} pictures in {job.seconds or 0:.1f} s      ", flush=True)
-    return shown
+    shutil.rmtree(DATA, ignore_errors=True)
+    names = {workflow: small_models(workflow) for workflow in small}
+    settings = {
+        "port": free_port(),
+        "data": DATA,
+        "models": json.dumps(names),
+        "leave_runs": True,  # so that the faces found can be shown
+        "sync_wait_s": WAIT,
+        "modelslab_sync_wait_s": WAIT,
+    }
+    with (
+        comfyui(HOST / "demo.log", ["--disable-api-nodes"]) as server,
+        service(HOST / "demo-service.log", server, settings) as url,
+    ):
+        return [asyncio.run(run(url, server.url, request, request.workflow in small)) for request in REQUESTS]
+
+
+async def run(url: str, comfy_url: str, request: Request, small: bool) -> Shown:
+    """Sends one vendor's request, and writes the pictures that came of it."""
+    body = {**request.body, **(request.small if small else {})}
+    sent = {name: base64.b64encode(path.read_bytes()).decode() for name, path in request.pictures.items()}
+    started = time.monotonic()
+    print(f"  POST {request.path} ...", end="", flush=True)
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=WAIT)) as session:
+        async with session.post(url + request.path, json={**body, **sent}) as answer:
+            content = await answer.read()
+            if answer.status != 200:
+                raise ServerError(f"{request.path} answered HTTP {answer.status}: {content.decode()[:1000]}")
+            job_id = request.job_id(content, answer.headers)
+        async with session.get(f"{url}/jobs/{job_id}") as answer:
+            job = await answer.json()
+        pictures = [(f"result-{number}", link) for number, link in enumerate(job["results"], start=1)]
+        contents = {name: await fetched(session, link) for name, link in pictures}
+        comfy = Comfy(comfy_url, session)
+        ran = await comfy.job(job_id)
+        for number, picture in enumerate(ran.outputs.get("Found Faces", ()) if ran else (), start=1):
+            contents = {f"faces-{number}": await comfy.picture(picture), **contents}
+    print(f"\r  POST {request.path}: {len(pictures)} pictures in {time.monotonic() - started:.1f} s", flush=True)
+    return show(request.workflow, contents, {**body, "seed": job["seed"]}, job["seconds"])
+
+
+async def fetched(session: aiohttp.ClientSession, link: str) -> bytes:
+    async with session.get(link) as answer:
+        return await answer.read()
+
+
+def show(workflow: str, pictures: dict[str, bytes], settings: dict[str, object], seconds: float) -> Shown:
+    """Writes a request's pictures; the first is the photo with the faces that were found."""
+    names = []
+    for name, content in pictures.items():
+        suffix = "jpg" if content.startswith(b"\xff\xd8") else "png"
+        names.append(f"{workflow}-{name}.{suffix}")
+        (OUTPUT / names[-1]).write_bytes(content)
+    return Shown(workflow, tuple(names), settings, seconds)
 
 
 def has_screen() -> bool:
@@ -119,7 +125,7 @@ def has_screen() -> bool:
 
 def main() -> int:
     started = time.monotonic()
-    small = [workflow for workflow in REQUESTS if not real_models_present(workflow)]
+    small = [request.workflow for request in REQUESTS if not real_models_present(request.workflow)]
     note = NOISE.format(workflows=", ".join(small)) if small else ""
     if small:
         print(note)
@@ -129,7 +135,7 @@ def main() -> int:
     print("Starting ComfyUI ...", flush=True)
     try:
         shown = run_all(small)
-    except (ServerError, ComfyError) as error:
+    except ServerError as error:
         print(f"{error} ComfyUI's log is {HOST / 'demo.log'}.", file=sys.stderr)
         return 1
     index = OUTPUT / "index.html"
