@@ -1,12 +1,15 @@
 """What ComfyUI's answers say: the state of a job, why a graph was refused, how far a run is."""
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from .graph import Graph
 from .order import Failure, Job, Picture
 
-LONGEST_REASON = 500  # characters; a reason may quote every choice of a list
+LONGEST_REASON = 1000  # characters; a reason may quote every choice of a list
+
+Choices = Mapping[str, Mapping[str, Sequence[str]]]  # node class -> input -> what it may be
 
 
 @dataclass(frozen=True)
@@ -44,20 +47,58 @@ def job(answer: bytes) -> Job:
     )
 
 
-def reasons(answer: bytes, graph: Graph) -> str:
+def reasons(answer: bytes, graph: Graph, choices: Choices | None = None) -> str:
     """Why /prompt refused the graph, in ComfyUI's words, by node title; empty when it did not, or does not say."""
-    try:
-        content = json.loads(answer)
-    except ValueError:  # a fault of the server itself is answered in plain text
-        return ""
+    content = _read(answer)
     found = [
-        f"{_title(graph, node)}: {error['message']}: {error['details']}"
-        for node, faults in (content.get("node_errors") or {}).items()
-        for error in faults["errors"]
+        f"{_title(graph, node)}: {_reason(error, (choices or {}).get(kind, {}))}"
+        for node, kind, error in _faults(content)
     ]
     if not found and content.get("error"):
         found = [f"{content['error']['message']}: {content['error']['details']}"]
     return "; ".join(reason.strip(": .\n") for reason in found)[:LONGEST_REASON]
+
+
+def unlisted(answer: bytes) -> set[str]:
+    """The node classes of which /prompt refused a value without listing what it may be: ComfyUI lists 20 at most."""
+    return {kind for _, kind, error in _faults(_read(answer)) if _is_unlisted(error)}
+
+
+def choices(answer: bytes) -> Choices:
+    """What the inputs of node classes may be, where there is a list of it: the answer of /object_info/{class}."""
+    return {
+        kind: {
+            name: options
+            for group in node["input"].values()
+            for name, (type_, *more) in group.items()
+            if (options := type_ if isinstance(type_, list) else more[0].get("options") if more else None)
+        }
+        for kind, node in _read(answer).items()
+    }
+
+
+def _read(answer: bytes) -> dict:
+    try:
+        return json.loads(answer)
+    except ValueError:  # a fault of the server itself is answered in plain text
+        return {}
+
+
+def _faults(content: dict) -> list[tuple[str, str, dict]]:
+    """Node id, class and error of every input at fault."""
+    nodes = (content.get("node_errors") or {}).items()
+    return [(node, faults.get("class_type", ""), error) for node, faults in nodes for error in faults["errors"]]
+
+
+def _is_unlisted(error: dict) -> bool:
+    return error.get("type") == "value_not_in_list" and not error["extra_info"]["input_config"]
+
+
+def _reason(error: dict, choices: Mapping[str, Sequence[str]]) -> str:
+    if not _is_unlisted(error) or error["extra_info"]["input_name"] not in choices:
+        return f"{error['message']}: {error['details']}"
+    name, found = error["extra_info"]["input_name"], error["extra_info"]["received_value"]
+    return f"{name} must be one of {', '.join(choices[name])}, but {found!r} was found"
 
 
 def _pictures(content: dict) -> dict[str, tuple[Picture, ...]]:

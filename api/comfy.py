@@ -72,7 +72,7 @@ class Comfy:
         """Queues the graph under the job's id, which also names the websocket that hears of it."""
         body = {"prompt": graph, "prompt_id": job_id, "client_id": job_id}
         status, answer = await self._call("POST", "/prompt", json=body)
-        reasons = answers.reasons(answer, graph)
+        reasons = answers.reasons(answer, graph, await self._choices(answers.unlisted(answer)))
         if status == 200 and reasons:  # queued all the same, without the outputs at fault
             await self.cancel(job_id)
         if status != 200 or reasons:
@@ -108,6 +108,14 @@ class Comfy:
         if status != 200:
             raise ComfyError(f"ComfyUI does not give the picture {picture.filename} (HTTP {status}).")
         return content
+
+    async def _choices(self, kinds: Iterable[str]) -> answers.Choices:
+        """What the inputs of these node classes may be, as far as ComfyUI has a list of it."""
+        found = {}
+        for kind in kinds:
+            status, answer = await self._call("GET", f"/object_info/{kind}")
+            found |= answers.choices(answer) if status == 200 else {}
+        return found
 
     async def _write(self, picture: Picture, content: bytes) -> None:
         form = aiohttp.FormData({"subfolder": picture.subfolder, "type": picture.type, "overwrite": "true"})

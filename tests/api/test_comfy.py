@@ -43,6 +43,7 @@ class FakeComfy:
         self.jobs: list[dict | None] = []
         self.sockets: list[list[dict]] = []
         self.prompt: tuple[int, dict | str] = (200, {"prompt_id": ID, "node_errors": {}})
+        self.kinds: dict[str, dict] = {}
         self.asked: list[str] = []
         self.posted: list[dict] = []
 
@@ -55,6 +56,7 @@ class FakeComfy:
                 web.post("/api/jobs/{id}/cancel", self.cancel),
                 web.post("/prompt", self.queue),
                 web.post("/upload/image", self.upload),
+                web.get("/object_info/{kind}", self.kind),
             ]
         )
         return app
@@ -73,6 +75,10 @@ class FakeComfy:
         self.posted.append(await request.json())
         status, content = self.prompt
         return web.Response(status=status, text=content if isinstance(content, str) else json.dumps(content))
+
+    async def kind(self, request: web.Request) -> web.Response:
+        self.asked.append(request.match_info["kind"])
+        return web.json_response(self.kinds, status=200 if self.kinds else 404)
 
     async def upload(self, request: web.Request) -> web.Response:
         self.asked.append("upload")
@@ -174,6 +180,33 @@ async def test_a_refused_graph_is_explained_by_title(client: comfy.Comfy, fake: 
         await client.queue(ID, GRAPH)
 
 
+@pytest.mark.parametrize(
+    ("declared", "told"),
+    [
+        ([["euler", "ddim"], {}], "sampler_name must be one of euler, ddim, but 'foo' was found."),
+        (["COMBO", {"options": ["euler", "ddim"]}], "sampler_name must be one of euler, ddim, but 'foo' was found."),
+        (None, "Value not in list: sampler_name: 'foo' not in (list of length 45)."),
+    ],
+    ids=["as old nodes declare it", "as new nodes declare it", "not told"],
+)
+async def test_choices_that_comfyui_leaves_out_are_asked_for(
+    client: comfy.Comfy, fake: FakeComfy, declared: list | None, told: str
+) -> None:
+    fault = {
+        "type": "value_not_in_list",
+        "message": "Value not in list",
+        "details": "sampler_name: 'foo' not in (list of length 45)",
+        "extra_info": {"input_name": "sampler_name", "input_config": None, "received_value": "foo"},
+    }
+    inputs = {"required": {"steps": ["INT", {"min": 1}], "vae": ["VAE"], "sampler_name": declared}}
+    fake.kinds = {"SaveImage": {"input": inputs}} if declared else {}
+    fake.prompt = (400, {"node_errors": {"5": {"errors": [fault], "class_type": "SaveImage"}}})
+    with pytest.raises(comfy.RefusedError) as refusal:
+        await client.queue(ID, GRAPH)
+    assert str(refusal.value) == f"ComfyUI refused the workflow: Result: {told}"
+    assert fake.asked == ["queue", "SaveImage"]
+
+
 async def test_a_fault_of_comfyui_itself_is_told_by_its_number(client: comfy.Comfy, fake: FakeComfy) -> None:
     fake.prompt = (500, "500 Internal Server Error")
     with pytest.raises(comfy.RefusedError, match=r"^ComfyUI refused the workflow: HTTP 500\.$"):
@@ -228,4 +261,4 @@ def test_a_reason_is_never_a_page() -> None:
     from consistent_face.api.answers import reasons
 
     fault = {"message": "Value not in list", "details": "x" * 10_000}
-    assert len(reasons(json.dumps({"node_errors": {"5": {"errors": [fault]}}}).encode(), GRAPH)) == 500
+    assert len(reasons(json.dumps({"node_errors": {"5": {"errors": [fault]}}}).encode(), GRAPH)) == 1000
