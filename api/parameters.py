@@ -106,6 +106,17 @@ class Slot:
     check: Check
 
 
+def _stage(title: str, prefix: str) -> dict[str, Slot]:
+    """The parameters of a sampling stage. Samplers and schedulers are ComfyUI's: it refuses what it does not have."""
+    slots = {
+        "steps": Slot(title, "steps", whole(1, 100)),
+        "guidance": Slot(title, "cfg", real(1, 20)),
+        "sampler": Slot(title, "sampler_name", text),
+        "scheduler": Slot(title, "scheduler", text),
+    }
+    return {f"{prefix}{name}": slot for name, slot in slots.items()}
+
+
 # Titles are ids: the workflow files keep them.
 FACE: dict[str, Slot] = {
     "photo": Slot("Photo", "image", text),
@@ -152,6 +163,34 @@ PARAMETERS: dict[str, dict[str, Slot]] = {
         "s_scale": Slot("Apply Identity", "structure", real(0, 2)),
         "safety_checker": Slot("Safety", "check", switch),
         "safety_checker_type": Slot("Safety", "mode", one_of("blur", "sensitive_content_text", "pixelate", "black")),
+    },
+    "consistent_character": {
+        "prompt": Slot("Prompt", "text", text),
+        "negative_prompt": Slot("Negative Prompt", "text", text),
+        "image": Slot("Pose", "image", text),
+        "ip_image": Slot("Photo", "image", text),
+        "samples": Slot("Size", "batch_size", whole(1, 4)),
+        "strength": Slot("Apply Pose", "strength", real(0, 1)),
+        "seed": Slot("Sampler", "seed", seed),
+        **_stage("Sampler", ""),
+        **_stage("Upscale", "upscale_"),
+        **_stage("Refine", "fd_"),
+        "upscale_by": Slot("Upscale", "upscale_by", whole(1, 4)),
+        "upscale_mode": Slot("Upscale", "mode", one_of("Linear", "Chess", "None")),
+        "tile_size": Slot("Upscale", "tile_size", whole(128, 4096, multiple=64)),
+        "overlap": Slot("Upscale", "overlap", whole(16, 1024, multiple=8)),
+        "face_size": Slot("Refine", "target_face_size", whole(64, 2048, multiple=16)),
+        "preset": Slot("Pose Sheet", "preset", one_of("turnaround", "heads", "actions", "full sheet")),
+        "figures": Slot("Pose Sheet", "figures", whole(0, 8)),
+        "lines": Slot("Pose Sheet", "lines", one_of("openpose", "xinsir")),
+        "width": Slot("Pose Sheet", "width", whole(256, 2048, multiple=64)),
+        "height": Slot("Pose Sheet", "height", whole(256, 2048, multiple=64)),
+        "checkpoint": Slot("Checkpoint", "ckpt_name", text),
+        "controlnet": Slot("Pose ControlNet", "control_net_name", text),
+        "upscale_model": Slot("Upscale Model", "model_name", text),
+        "adapter": Slot("Adapter", "adapter", text),
+        "clip_vision": Slot("CLIP Vision", "clip_name", text),
+        "face_analysis": Slot("Face Analysis", "model", text),
     },
 }
 # What the values of a workflow must be together.

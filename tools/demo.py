@@ -29,6 +29,7 @@ NOISE = (
     "The real models of {workflows} are not installed, so small ones with random weights stand in: the pictures are "
     "noise, made by the same code. 'python dev.py models' fetches the real ones: --set sdxl, --set sd15."
 )
+PREVIEWS = {"Found Faces": "faces", "Drawn Sheet": "poses", "Refined Faces": "refined"}  # by title
 WAIT = 3600  # seconds for a request; the service answers when it is done
 # What the small models ask for: they know SD1.5 at 256x256 alone.
 SMALL: dict[str, Value] = {
@@ -37,6 +38,13 @@ SMALL: dict[str, Value] = {
     "clip_vision": "offline_clip_vit_h.safetensors",
     "face_analysis": "vectron",
     "background_remover": "u2netp.onnx",
+    "controlnet": "offline_openpose_sd15.safetensors",
+    "upscale_model": "offline_x2.safetensors",
+    "lines": "openpose",
+    "figures": 2,
+    "tile_size": 192,
+    "overlap": 32,
+    "face_size": 96,
     "width": 256,
     "height": 256,
     "steps": 10,
@@ -48,9 +56,10 @@ def small_values(workflow: str) -> dict[str, Value]:
     return {name: value for name, value in SMALL.items() if name in PARAMETERS[workflow]}
 
 
-def small_models(workflow: str) -> dict[str, Value]:
-    """Of these, what no request can say: which model files."""
-    return {name: value for name, value in small_values(workflow).items() if name not in ("width", "height", "steps")}
+def small_models(request: Request) -> dict[str, Value]:
+    """Of these, what the request does not say: which model files, and the sizes that suit them."""
+    values = small_values(request.workflow)
+    return {name: value for name, value in values.items() if name not in ("steps", *request.small)}
 
 
 def real_models_present(workflow: str) -> bool:
@@ -63,7 +72,7 @@ def real_models_present(workflow: str) -> bool:
 def run_all(small: Collection[str]) -> list[Shown]:
     """All requests, with the small models for the workflows named in `small`."""
     shutil.rmtree(DATA, ignore_errors=True)
-    names = {workflow: small_models(workflow) for workflow in small}
+    names = {request.workflow: small_models(request) for request in REQUESTS if request.workflow in small}
     settings = {
         "port": free_port(),
         "data": DATA,
@@ -97,10 +106,10 @@ async def run(url: str, comfy_url: str, request: Request, small: bool) -> Shown:
         contents = {name: await fetched(session, link) for name, link in pictures}
         comfy = Comfy(comfy_url, session)
         ran = await comfy.job(job_id)
-        for number, picture in enumerate(ran.outputs.get("Found Faces", ()) if ran else (), start=1):
-            contents = {f"faces-{number}": await comfy.picture(picture), **contents}
+        previews = {kind: ran.outputs.get(title, ()) if ran else () for title, kind in PREVIEWS.items()}
+        before = {f"{kind}-1": await comfy.picture(found[0]) for kind, found in previews.items() if found}
     print(f"\r  POST {request.path}: {len(pictures)} pictures in {time.monotonic() - started:.1f} s", flush=True)
-    return show(request.workflow, contents, {**body, "seed": job["seed"]}, job["seconds"])
+    return show(request.workflow, {**before, **contents}, {**body, "seed": job["seed"]}, job["seconds"])
 
 
 async def fetched(session: aiohttp.ClientSession, link: str) -> bytes:

@@ -16,6 +16,11 @@ figure img { background: repeating-conic-gradient(#bbb 0 25%, #fff 0 50%) 0 0 / 
 figcaption, td:first-child, .time { color: #888; }
 td { padding: .1rem 1rem .1rem 0; vertical-align: top; }
 """
+CAPTIONS = {
+    "faces": "the photo, with the face that was found",
+    "poses": "the poses",
+    "refined": "the faces that were redrawn",
+}
 
 
 @dataclass(frozen=True)
@@ -29,7 +34,7 @@ class Shown:
 
 
 def caption(name: str) -> str:
-    return "the photo, with the face that was found" if "-faces-" in name else "result"
+    return next((caption for kind, caption in CAPTIONS.items() if f"-{kind}-" in name), "result")
 
 
 def section(shown: Shown) -> str:
