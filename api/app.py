@@ -6,6 +6,7 @@ import logging
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -22,7 +23,7 @@ from .service import Service
 from .settings import Settings
 from .vendors import VENDORS, segmind, vendor_of
 from .webhooks import deliver
-from .worker import work
+from .worker import keep_going, work
 
 LOG = logging.getLogger("consistent_face.http")
 STOP_SECONDS = 10.0  # for the jobs at hand at a graceful stop; what is not done then is taken up at the next start
@@ -66,8 +67,9 @@ def create_app(settings: Settings, run_jobs: bool = True) -> FastAPI:
 async def _running(service: Service, run_jobs: bool) -> AsyncIterator[None]:
     """The work behind the requests. At the end runners may finish what they have at hand, for a while."""
     stopping = asyncio.Event()
-    behind = [asyncio.create_task(work(service, stopping)) for _ in range(service.settings.workers if run_jobs else 0)]
-    others = [asyncio.create_task(deliver(service)), asyncio.create_task(sweep(service))] if run_jobs else []
+    workers = service.settings.workers if run_jobs else 0
+    behind = [asyncio.create_task(keep_going(partial(work, service, stopping))) for _ in range(workers)]
+    others = [asyncio.create_task(keep_going(partial(act, service))) for act in (deliver, sweep) if run_jobs]
     try:
         yield
     finally:

@@ -11,6 +11,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from sqlalchemy import text
 
 from .errors import ForbiddenError
+from .keys import presented
 from .service import Service
 from .vendors import vendor_of
 
@@ -35,7 +36,9 @@ async def readyz(request: Request) -> JSONResponse:
 
 @router.get("/metrics")
 async def metrics(request: Request) -> Response:
+    """For keys with the scope admin, as soon as there are keys."""
     service: Service = request.app.state.service
+    service.keys.recognise(presented(request.headers, {})).need("admin")
     return Response(await asyncio.to_thread(service.metrics.text), media_type=CONTENT_TYPE_LATEST)
 
 

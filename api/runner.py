@@ -13,6 +13,7 @@ from .pictures import deliverable, low_res
 from .service import Service
 from .tables import JobRow
 
+STORAGE_ATTEMPTS = 5  # before a bucket that takes nothing fails the job
 WATCH = 0.5  # seconds between two looks at the cancel flag
 
 
@@ -46,8 +47,13 @@ async def run_job(row: JobRow, service: Service, comfy: Comfy) -> None:
         return
     except CancelledRunError:
         store.cancelled(row.id, row.attempt, keep)
-    except (LostError, StorageError):
+    except LostError:
         store.requeue(row.id, row.attempt)
+    except StorageError as error:
+        if row.attempt < STORAGE_ATTEMPTS:
+            store.requeue(row.id, row.attempt)
+        else:
+            store.fail(row.id, row.attempt, "StorageError", error.message, keep)
     except UnreachableError:
         store.requeue(row.id, row.attempt)
         raise

@@ -29,6 +29,7 @@ from ..tables import JobRow
 from .documents import MODELSLAB_ANSWER, MODELSLAB_ERROR, MODELSLAB_EXAMPLES, answers, described, json_content
 from .values import (
     LARGEST_SEED,
+    PHOTO_KINDS,
     Fields,
     Picture,
     Prompt,
@@ -45,7 +46,6 @@ NAME = "modelslab"
 PREFIX = "/api/v1/enterprise/face_gen"
 CLIENTS = "/api/v1/enterprise/image_editing"  # where ModelsLab's own client looks for the face generator
 USUAL_SECONDS = 20.0  # the estimate before any run
-PHOTO_KINDS = ("NoFaceError", "FaceTooSmallError", "PhotoError")
 SHORT, LONG = 512, 768  # the largest picture, in either direction
 MESSAGE = "Your request is processing in the background, use the fetch endpoint to get the result"
 router = APIRouter(tags=["ModelsLab"], responses=answers(MODELSLAB_ERROR, json_content(MODELSLAB_ANSWER)))

@@ -19,7 +19,7 @@ from ..service import Service
 from ..submission import Wanted, submit
 from ..tables import JobRow
 from .documents import JPEG_OR_JSON, SEGMIND_ERROR, SEGMIND_EXAMPLE, answers, described
-from .values import LARGEST_SEED, Fields, Picture, Prompt, Real, Whole, parse, warnings_header
+from .values import LARGEST_SEED, PHOTO_KINDS, Fields, Picture, Prompt, Real, Whole, parse, warnings_header
 
 NAME = "segmind"
 SLUG = "consistent-character-ai-neolemon"
@@ -123,6 +123,8 @@ def _wanted(body: ConsistentCharacter) -> Wanted:
 
 
 def _failure(row: JobRow) -> ServiceError:
+    if row.error_kind in PHOTO_KINDS:
+        return InputError(row.error or "The picture is not accepted.")
     if row.is_over:
         return ServiceError(row.error or "The generation failed.")
     return ServiceError(f"The generation is not finished yet; it goes on as job {row.id}: ask GET /jobs/{row.id}.")

@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 from ..errors import InputError
 
 ABSENT = (None, "", "None", "null")
+PHOTO_KINDS = ("NoFaceError", "FaceTooSmallError", "PhotoError")  # failures that the caller's picture is to blame for
 LONGEST_PROMPT = 8000
 LARGEST_SEED = 2**63 - 1
 KINDS = {int: "a whole number", float: "a number"}

@@ -54,7 +54,7 @@ class Running:
     def post(self, path: str, body: object, key: str | None = None, **options: object) -> requests.Response:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         headers |= options.pop("headers", {})  # type: ignore[arg-type]
-        return requests.post(self.url + path, json=body, headers=headers, timeout=60, **options)  # type: ignore[arg-type]
+        return requests.post(self.url + path, json=body, headers=headers, timeout=600, **options)  # type: ignore[arg-type]
 
     def get(self, path: str, key: str | None = None) -> requests.Response:
         headers = {"Authorization": f"Bearer {key}"} if key else {}

@@ -154,3 +154,21 @@ def test_alone_it_binds_to_loopback_says_so_and_stops_gracefully(tmp_path: Path)
     assert f"http://127.0.0.1:{port}" in lines[-1]
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=20) in (0, -signal.SIGTERM)
+
+
+def test_metrics_need_the_scope_admin_as_soon_as_there_are_keys(idle: Running) -> None:
+    assert idle.get("/metrics").status_code == 200
+    assert idle.get("/metrics", idle.key("plain")).status_code == 403
+    assert idle.get("/metrics").status_code == 401
+    assert idle.get("/metrics", idle.key("boss", scopes=("admin",))).status_code == 200
+
+
+def test_a_fault_in_one_job_does_not_end_the_work(
+    running: Running, consistency: Callable[..., dict], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as broken:
+        broken.setattr("consistent_face.api.runner.fill", lambda *_: 1 / 0)
+        answer = running.post("/getImagetoImage", consistency()).json()
+        assert (answer["status"], answer["error_data"]) == ("FAILED", "Internal error: tell the operator the job's id.")
+    for _ in range(4):
+        assert running.post("/getImagetoImage", consistency()).json()["status"] == "SUCCESS"

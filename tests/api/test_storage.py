@@ -99,3 +99,14 @@ def test_an_endpoint_that_is_refused(idle: Running, endpoint: str) -> None:
 
 def test_s3_links_are_not_signed_for_longer_than_s3_allows() -> None:
     assert LONGEST_LINK == 7 * 24 * 3600
+
+
+def test_a_bucket_that_takes_nothing_fails_the_job_with_a_reason(
+    running: Running, generator: Callable[..., dict]
+) -> None:
+    key = running.key("lost")
+    details = {"endpoint_url": f"http://127.0.0.1:{free_port()}/none", "aws_access_key_id": "a"}
+    running.post("/api/v1/enterprise/update_s3", {"key": key, "aws_secret_access_key": "b", **details})
+    answer = running.post(GEN, generator(key=key))
+    assert (answer.status_code, answer.json()["status"]) == (500, "error")
+    assert "bucket" in answer.json()["message"]
