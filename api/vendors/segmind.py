@@ -31,6 +31,7 @@ NEGATIVE = (
     "merging, clipping, (nsfw), multiple hands, mutant, glitch, uncanny, cross eye, broken face, "
     "astronaut, helmet, blurry,"
 )
+CHOICES = ("sampler_name", "scheduler")  # fields whose values ComfyUI knows, and refuses with its list
 Steps = Annotated[Whole, Field(ge=1, le=100)]
 Guidance = Annotated[Real, Field(ge=1, le=20)]
 Name = Annotated[str, Field(max_length=60)]
@@ -123,7 +124,8 @@ def _wanted(body: ConsistentCharacter) -> Wanted:
 
 
 def _failure(row: JobRow) -> ServiceError:
-    if row.error_kind in PHOTO_KINDS:
+    refused = row.error_kind == "RefusedError" and any(choice in (row.error or "") for choice in CHOICES)
+    if refused or row.error_kind in PHOTO_KINDS:
         return InputError(row.error or "The picture is not accepted.")
     if row.is_over:
         return ServiceError(row.error or "The generation failed.")

@@ -12,16 +12,20 @@ from PIL import Image
 from consistent_face.api.graph import WORKFLOWS
 from consistent_face.tests.api.conftest import PHOTO, Running, Settings, serving
 from consistent_face.tests.api.graphs import STAND_INS, landed
-from consistent_face.tools.demo import small_models
+from consistent_face.tools.demo import small_values
 
 CAT = PHOTO.parent / "cat.jpg"
+SHEET = PHOTO.parent.parent / "golden" / "pose" / "two.png"
 
 
 @pytest.fixture
 def shipped(with_comfy: Settings) -> Iterator[Running]:
     """The real workflows."""
     names = [name for name in ("face_consistency", *STAND_INS) if landed(name)]
-    models = {name: small_models(name) for name in names}
+    models = {name: {**small_values(name)} for name in names}
+    for name in names:
+        said = ("steps",) if name == "consistent_character" else ("steps", "width", "height")
+        models[name] = {parameter: value for parameter, value in models[name].items() if parameter not in said}
     with serving(
         with_comfy.model_copy(update={"workflows": WORKFLOWS, "models": models, "modelslab_sync_wait_s": 300})
     ) as one:
@@ -47,12 +51,14 @@ def test_a_photo_without_a_face_for_modelslab(shipped: Running) -> None:
     assert "face" in answer.json()["message"]
 
 
-@pytest.mark.skipif(
-    not landed("consistent_character"), reason="workflows/api/consistent_character.json is not there yet"
-)
-def test_a_pose_sheet_without_a_figure_for_segmind(shipped: Running) -> None:
-    answer = shipped.post("/v1/consistent-character-ai-neolemon", {"image": text(CAT), "prompt": "a sheet"})
-    assert answer.status_code in (406, 500) and list(answer.json()) == ["error"]
+@pytest.mark.skipif(not landed("consistent_character"), reason="workflows/api/consistent_character.json is not there")
+def test_what_segmind_refuses_before_the_model_runs(shipped: Running) -> None:
+    key, path = shipped.key("paying", credits=1), "/v1/consistent-character-ai-neolemon"
+    body = {"image": text(SHEET), "prompt": "a sheet"}
+    for wrong, said in (({"sampler": "no_such"}, "sampler_name"), ({"image": text(CAT)}, "pose")):
+        answer = shipped.post(path, {**body, **wrong}, key)
+        assert (answer.status_code, said in answer.json()["error"].lower()) == (406, True), answer.text
+        assert answer.headers["x-remaining-credits"] == "1"
 
 
 @pytest.mark.long
