@@ -269,5 +269,6 @@ def missing(name: str, folder: str = "") -> str:
         return f"The model {name!r} was not found: put it into {place}, or choose one that is there."
     sources = " and ".join(f"{file.name} ({file.size}) from {file.url}" for file in files)
     return (
-        f"The model {name!r} was not found: put {sources} into models/{files[0].folder} (licence: {files[0].licence})."
+        f"The model {name!r} was not found: put {sources} into models/{files[0].folder} (licence: {files[0].licence}), "
+        f"which 'python dev.py models {name}' does in a checkout of Consistent Face."
     )
