@@ -101,6 +101,8 @@ def _load(path: Path, providers: list[str], provider: Provider) -> Any:
     from onnxruntime.capi import onnxruntime_pybind11_state as ort  # pyright: ignore[reportAttributeAccessIssue]
 
     options = onnxruntime.SessionOptions()
+    # The detector's threads would go on spinning while the recogniser's want the same cores: twice the time on two.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3  # it warns of every batch: the recogniser's file says that it gives one row
     try:
         model: Any = get_model(str(path), providers=providers, sess_options=options)
