@@ -11,6 +11,7 @@ import argparse
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -126,9 +127,14 @@ def run(*command: str | Path) -> int:
 def run_tool(name: str, *arguments: str) -> int:
     """Runs a module of tools/ as part of the package `consistent_face`, so that all imports inside are relative."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT / ".host" / "package")}
-    return subprocess.run(
-        [PYTHON, "-m", f"consistent_face.tools.{name}", *arguments], cwd=ROOT, env=environment
-    ).returncode
+    command = [PYTHON, "-m", f"consistent_face.tools.{name}", *arguments]
+    process = subprocess.Popen(command, cwd=ROOT, env=environment)
+    signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+    while True:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:  # Ctrl-C reached the tool too, which has more to end than we
+            continue
 
 
 def test(arguments: Sequence[str]) -> int:

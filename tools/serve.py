@@ -5,6 +5,7 @@ Other arguments go to ComfyUI; the service is set by CONSISTENT_FACE_* (see api/
 
 import argparse
 import os
+import signal
 import socket
 import sys
 from collections.abc import Sequence
@@ -40,6 +41,7 @@ def main() -> int:
         if taken(port):
             print(f"Port {port} is taken by another program: stop it, or choose one with {cure}.")
             return 1
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a service manager's stop ends both as Ctrl-C does
     print("Starting ComfyUI and the service ...", flush=True)
     try:
         return serve(known.port, rest)
