@@ -8,8 +8,7 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..core import catalog
-from ..core.errors import ConsistentFaceError, ModelMissingError
+from ..core.errors import ConsistentFaceError
 from ..core.matting import parse_colour, replace_background
 from ..core.remover import BackgroundRemover as Remover
 from . import folders
@@ -43,10 +42,7 @@ class LoadBackgroundRemover(io.ComfyNode):
 
     @classmethod
     def execute(cls, model: str) -> io.NodeOutput:
-        path = folder_paths.get_full_path(folders.BACKGROUND, model)
-        if path is None:
-            raise ModelMissingError(catalog.missing(model, folders.BACKGROUND))
-        return io.NodeOutput(Remover.load(Path(path)))
+        return io.NodeOutput(Remover.load(Path(folders.find(folders.BACKGROUND, model))))
 
     @classmethod
     def validate_inputs(cls, model: str | None) -> bool | str:

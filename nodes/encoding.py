@@ -8,19 +8,17 @@ import comfy.model_management
 import comfy.model_patcher
 import comfy.ops
 import comfy.utils
-import folder_paths
 import torch
 from comfy.clip_vision import ClipVisionModel
 from safetensors import SafetensorError
 from torch import Tensor
 
 from ..core.adapter import Adapter, check_identity, check_sight, read_adapter
-from ..core.catalog import missing
-from ..core.errors import ModelMissingError, WrongModelError
+from ..core.errors import WrongModelError
 from ..core.faceid import EncodedIdentity, encode
 from ..core.identity import Identity
 from ..core.projection import Reading, Tokens, build_projection
-from .folders import ADAPTERS
+from .folders import ADAPTERS, find
 
 # What torch and safetensors raise for files that are not theirs, or cut short.
 UNREADABLE = (
@@ -37,9 +35,7 @@ UNREADABLE = (
 
 def load_adapter(name: str, setting: str) -> Adapter:
     """Reads a file of the adapters' folder; pickles only as tensors."""
-    path = folder_paths.get_full_path(ADAPTERS, name)
-    if path is None:
-        raise ModelMissingError(missing(name, ADAPTERS))
+    path = find(ADAPTERS, name)
     try:
         tensors, metadata = comfy.utils.load_torch_file(path, safe_load=True, return_metadata=True)
     except UNREADABLE as error:

@@ -4,6 +4,9 @@ import os
 
 import folder_paths
 
+from ..core import catalog
+from ..core.errors import ModelMissingError
+
 ADAPTERS = "ipadapter"
 INSIGHTFACE = "insightface"
 IDENTITIES = "identities"
@@ -27,3 +30,11 @@ def register() -> None:
         paths, extensions = folder_paths.folder_names_and_paths[name]
         if not extensions:  # a folder just made lists every file
             folder_paths.folder_names_and_paths[name] = (paths, set(wanted))
+
+
+def find(folder: str, name: str) -> str:
+    """The path of a model file; ModelMissingError, with the catalog's words, where it is not installed."""
+    path = folder_paths.get_full_path(folder, name)
+    if path is None:
+        raise ModelMissingError(catalog.missing(name, folder))
+    return path

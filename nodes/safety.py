@@ -7,10 +7,8 @@ import folder_paths
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..core import catalog
 from ..core.classifier import OnnxClassifier
 from ..core.conceal import Concealment
-from ..core.errors import ModelMissingError
 from ..core.safety import Classifier, describe, guard, judge
 from . import folders
 from .types import SafetyClassifier, SafetyVerdicts
@@ -43,10 +41,7 @@ class LoadSafetyClassifier(io.ComfyNode):
 
     @classmethod
     def execute(cls, model: str) -> io.NodeOutput:
-        path = folder_paths.get_full_path(folders.SAFETY, model)
-        if path is None:
-            raise ModelMissingError(catalog.missing(model, folders.SAFETY))
-        return io.NodeOutput(OnnxClassifier.load(Path(path)))
+        return io.NodeOutput(OnnxClassifier.load(Path(folders.find(folders.SAFETY, model))))
 
     @classmethod
     def validate_inputs(cls, model: str | None) -> bool:
