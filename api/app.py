@@ -2,10 +2,7 @@
 
 import asyncio
 import contextlib
-import logging
-import time
-import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from functools import partial
 
 from fastapi import FastAPI, Request, Response
@@ -16,20 +13,20 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from . import jobs, operations
-from .cleaning import sweep
+from .cleaning import sweep, sweep_once
+from .comfy import Comfy
 from .documents import openapi_of
 from .errors import BusyError, ContentTypeError, InputError, MethodError, NotFoundError, ServiceError
+from .observed import Observed
 from .service import Service
 from .settings import Settings
-from .vendors import VENDORS, segmind, vendor_of
+from .vendors import VENDORS, vendor_of
 from .webhooks import deliver
 from .worker import keep_going, work
 
-LOG = logging.getLogger("consistent_face.http")
 STOP_SECONDS = 10.0  # for the jobs at hand at a graceful stop; what is not done then is taken up at the next start
 CORS_HEADERS = ["content-type", "authorization", "x-api-key", "idempotency-key"]
 CORS_EXPOSED = ["x-remaining-credits", "x-warnings", "x-image-count", "x-seed-value", "link"]
-Next = Callable[[Request], Awaitable[Response]]
 
 
 def create_app(settings: Settings, run_jobs: bool = True) -> FastAPI:
@@ -51,7 +48,7 @@ def create_app(settings: Settings, run_jobs: bool = True) -> FastAPI:
     app.include_router(operations.router)
     openapi_of(app)
     _handle_errors(app)
-    app.middleware("http")(_observed)
+    app.add_middleware(Observed)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -74,12 +71,17 @@ async def _running(service: Service, run_jobs: bool) -> AsyncIterator[None]:
         yield
     finally:
         stopping.set()
-        service.bell.set()
+        async with service.bell:
+            service.bell.notify_all()
         if behind:
             await asyncio.wait(behind, timeout=STOP_SECONDS)
         for task in (*behind, *others):
             task.cancel()
         await asyncio.gather(*behind, *others, return_exceptions=True)
+        if run_jobs:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(STOP_SECONDS):
+                    await sweep_once(service, Comfy(service.settings.comfy_url, service.inside))
 
 
 def _handle_errors(app: FastAPI) -> None:
@@ -131,26 +133,3 @@ async def _faulty(request: Request, error: Exception) -> Response:
     """A fault of ours: the log has its traceback under the number that the caller is told."""
     number = getattr(request.state, "request_id", "")
     return _answer(request, ServiceError(f"Internal error, number {number}: tell it to the operator."))
-
-
-async def _observed(request: Request, go_on: Next) -> Response:
-    """Counts and logs every request, without its query; refuses foreign names while there are no keys."""
-    service: Service = request.app.state.service
-    request.state.request_id = uuid.uuid4().hex[:12]
-    started = time.perf_counter()
-    answer = await go_on(request) if operations.is_ours(request) else operations.foreign(request)
-    if vendor_of(request.url.path) is segmind:
-        answer.headers.update(segmind.headers(request, service))
-    route = getattr(request.scope.get("route"), "path", "(none)")
-    seconds = time.perf_counter() - started
-    service.metrics.requests.labels(route, answer.status_code).inc()
-    service.metrics.latency.labels(route).observe(seconds)
-    caller = getattr(request.state, "caller", None)
-    extra = {"route": route, "status": answer.status_code, "seconds": round(seconds, 4)}
-    LOG.info(
-        "%s %s",
-        request.method,
-        route,
-        extra={**extra, "key_id": caller and caller.id, "request_id": request.state.request_id},
-    )
-    return answer

@@ -9,6 +9,7 @@ import contextlib
 import logging
 import shutil
 from collections.abc import Iterable
+from pathlib import Path
 
 from .comfy import Comfy, ComfyError
 from .errors import ServiceError
@@ -19,7 +20,8 @@ from .service import Service, remove_photos
 from .tables import JobRow
 
 LOG = logging.getLogger("consistent_face.cleaning")
-SWEEP = 5.0  # seconds between two rounds
+SWEEP = 5.0  # seconds between two rounds while nothing ends
+ANSWERS_FIRST = 0.1  # seconds from a job's end to its cleaning: whoever waits is answered meanwhile
 
 
 async def clean(row: JobRow, service: Service, comfy: Comfy) -> None:
@@ -31,7 +33,7 @@ async def clean(row: JobRow, service: Service, comfy: Comfy) -> None:
     except (ComfyError, OSError) as error:
         LOG.warning("ComfyUI is not cleaned yet: %s", error, extra={"job": row.id})
         return
-    await asyncio.to_thread(service.store.cleaned, row.id)
+    service.store.cleaned(row.id)
 
 
 async def purge(row: JobRow, service: Service, comfy: Comfy) -> None:
@@ -50,16 +52,20 @@ async def purge(row: JobRow, service: Service, comfy: Comfy) -> None:
 
 
 async def sweep(service: Service) -> None:
-    """Expires and cleans, for as long as it is not cancelled."""
+    """Expires and cleans, for as long as it is not cancelled: shortly after a job's end, and regularly."""
     comfy = Comfy(service.settings.comfy_url, service.inside)
     while True:
+        service.to_clean.clear()  # before the look: what ends after it is told again
         await sweep_once(service, comfy)
-        await asyncio.sleep(SWEEP)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(service.to_clean.wait(), SWEEP)
+            await asyncio.sleep(ANSWERS_FIRST)
 
 
 async def sweep_once(service: Service, comfy: Comfy) -> None:
     for row in await asyncio.to_thread(service.store.overdue):
-        service.store.cancel(row.id, service.settings.retention_s)
+        if (cancelled := service.store.cancel(row.id, service.settings.retention_s)) is not None:
+            service.ended(cancelled)
     for row in await asyncio.to_thread(service.store.uncleaned):
         await clean(row, service, comfy)
     expired = await asyncio.to_thread(service.store.expired)
@@ -78,9 +84,12 @@ async def _clean_comfy(row: JobRow, service: Service, comfy: Comfy) -> None:
         names = [photo_name(order, parameter) for parameter in order.photos]
         await _blank(comfy, runs, names)
     await comfy.forget(runs)
+    await asyncio.to_thread(_remove, [folder / FOLDER / row.id for folder in folders if folder is not None])
+
+
+def _remove(folders: Iterable[Path]) -> None:
     for folder in folders:
-        if folder is not None:
-            await asyncio.to_thread(shutil.rmtree, folder / FOLDER / row.id, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 async def _blank(comfy: Comfy, runs: Iterable[str], photos: Iterable[str]) -> None:

@@ -32,8 +32,12 @@ def _prepare(connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:
 
 
 def _begin(connection: Connection) -> None:
-    """A transaction that reads first and writes later would fail beside another writer; these wait instead."""
+    """A transaction that reads first and writes later would fail beside another writer; these wait instead.
+
+    Reading needs none: it is one statement, which sees one moment by itself.
+    """
     options = connection.get_execution_options()
     if options.get("writes"):
-        connection.exec_driver_sql(f"PRAGMA synchronous={'FULL' if options.get('durable') else 'NORMAL'}")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("writes") else "BEGIN")
+        driver = connection.connection.cursor()
+        driver.execute(f"PRAGMA synchronous={'FULL' if options.get('durable') else 'NORMAL'}")
+        driver.execute("BEGIN IMMEDIATE")

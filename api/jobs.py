@@ -39,8 +39,9 @@ async def delete_job(request: Request, job_id: str) -> dict:
     service: Service = request.app.state.service
     row = await _owned(request, job_id)
     await asyncio.to_thread(service.store.expire_at, row.id, time.time())
-    await asyncio.to_thread(service.store.cancel, row.id, service.settings.retention_s)
-    service.ended(row.id)
+    cancelled = await asyncio.to_thread(service.store.cancel, row.id, service.settings.retention_s)
+    if cancelled is not None:
+        service.ended(cancelled)
     current = await asyncio.to_thread(service.store.get, row.id)
     if current is not None and current.is_over:
         await purge(current, service, Comfy(service.settings.comfy_url, service.inside))

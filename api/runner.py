@@ -33,36 +33,35 @@ class CancelledRunError(Exception):
     """ComfyUI ended the run because someone cancelled it."""
 
 
-async def run_job(row: JobRow, service: Service, comfy: Comfy) -> None:
+async def run_job(row: JobRow, service: Service, comfy: Comfy) -> JobRow | None:
     """Runs a claimed job to its end. A run that ComfyUI already has is adopted, not queued again.
 
     The result becomes visible in the compare-and-set of `store.succeed`; whoever loses it writes nothing.
+    Gives the ended job; None when it is not this attempt's to end, or goes back to the queue.
     Raises UnreachableError, with the job back in the queue, when ComfyUI does not answer.
     """
     store, keep = service.store, service.settings.retention_s
     try:
         outputs, seconds = await _pictures(row, service, comfy)
-        store.succeed(row.id, row.attempt, outputs, seconds, keep)
+        return store.succeed(row.id, row.attempt, outputs, seconds, keep)
     except SupersededError:
-        return
+        return None
     except CancelledRunError:
-        store.cancelled(row.id, row.attempt, keep)
+        return store.cancelled(row.id, row.attempt, keep)
     except LostError:
         store.requeue(row.id, row.attempt)
     except StorageError as error:
-        if row.attempt < STORAGE_ATTEMPTS:
-            store.requeue(row.id, row.attempt)
-        else:
-            store.fail(row.id, row.attempt, "StorageError", error.message, keep)
+        if row.attempt >= STORAGE_ATTEMPTS:
+            return store.fail(row.id, row.attempt, "StorageError", error.message, keep)
+        store.requeue(row.id, row.attempt)
     except UnreachableError:
         store.requeue(row.id, row.attempt)
         raise
     except RunError as error:
-        store.fail(row.id, row.attempt, error.kind, str(error), keep)
+        return store.fail(row.id, row.attempt, error.kind, str(error), keep)
     except (ComfyError, OrderError, TemplateError, OSError) as error:
-        store.fail(row.id, row.attempt, type(error).__name__, str(error), keep)
-    finally:
-        service.ended(row.id)
+        return store.fail(row.id, row.attempt, type(error).__name__, str(error), keep)
+    return None
 
 
 async def _pictures(row: JobRow, service: Service, comfy: Comfy) -> tuple[list[dict], float]:
@@ -99,13 +98,13 @@ async def _run_part(row: JobRow, part: Part, service: Service, comfy: Comfy) -> 
 
 async def _post(row: JobRow, part: Part, service: Service, comfy: Comfy) -> None:
     """Gives a prompt to ComfyUI, counted before: a job that takes ComfyUI down with it must not do so for ever."""
-    current = service.store.get(row.id)
-    if current is not None and current.cancel:
-        raise CancelledRunError
-    if current is not None and current.posts >= service.settings.max_posts:
-        raise RunError("LostError", f"ComfyUI was lost {current.posts} times while this job ran.")
-    if not service.store.posting(row.id, row.attempt):
+    current = service.store.posting(row.id, row.attempt)
+    if current is None:
         raise SupersededError
+    if current.cancel:
+        raise CancelledRunError
+    if current.posts > service.settings.max_posts:
+        raise RunError("LostError", f"ComfyUI was lost {service.settings.max_posts} times while this job ran.")
     order = service.order(row)
     filled = fill(order, load(order.workflow, service.settings.workflows))
     graph = cut(filled, order.workflow, part, service.settings.leave_runs)

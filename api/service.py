@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -26,6 +27,7 @@ from .tables import Bucket as BucketRow
 from .tables import JobRow
 from .waiting import Waiting
 
+LOG = logging.getLogger("consistent_face.jobs")
 OWN = "service"  # row.bucket of the operator's own S3
 
 
@@ -39,8 +41,9 @@ class Service:
         self.keys = Keys(self.store)
         self.waiting = Waiting(self.store)
         self.metrics = Metrics(self.store)
-        self.bell = asyncio.Event()  # rung when there is a job to start
+        self.bell = asyncio.Condition()  # rung when there is a job to start: one worker wakes
         self.hooks_due = asyncio.Event()  # set when a webhook may be owed
+        self.to_clean = asyncio.Event()  # set when a job has ended
         self.out = guarded_session(settings.allow_loopback, settings.webhook_timeout)
         self.inside = aiohttp.ClientSession()  # to ComfyUI and the operator's own bucket
         self.intake = Intake(settings, self.out)
@@ -96,8 +99,18 @@ class Service:
                 session.add(BucketRow(key_id=key_id, sealed=self.seal.close(access.text())))
         self._buckets.pop(key_id, None)
 
-    def ended(self, job_id: str) -> None:
-        self.waiting.tell(job_id)
+    async def ring(self) -> None:
+        async with self.bell:
+            self.bell.notify()
+
+    def ended(self, row: JobRow) -> None:
+        """What follows from a job's end: who waits for it is told first."""
+        self.waiting.tell(row)
+        self.to_clean.set()
+        self.metrics.job(row)
+        if row.webhook is not None:
+            self.hooks_due.set()
+        LOG.info("%s %s", row.state, row.error or "", extra={"job": row.id, "seconds": row.seconds})
 
     def _access(self, key_id: str) -> BucketAccess:
         with self.store.read() as session:

@@ -1,10 +1,11 @@
 """The jobs and what becomes of them: every change of state is a compare-and-set, so that only one can win."""
 
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from sqlalchemy import Engine, delete, func, select, update
+from sqlalchemy import Engine, bindparam, case, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from .errors import BusyError, ConflictError, CreditsError
@@ -12,6 +13,9 @@ from .tables import ENDED, OPEN, Hook, JobRow, Key
 
 RETRY_AFTER = 30  # seconds, ModelsLab's documented value
 KEPT = 20  # the ended runs that an estimate is made from
+CANCELLED = {"state": "cancelled", "error_kind": "Cancelled", "error": "It was cancelled."}
+BY_ID = select(JobRow).where(JobRow.id == bindparam("id"))
+OLDEST = select(JobRow.number).where(JobRow.state == "queued").order_by(JobRow.number).limit(1)
 
 
 class Store:
@@ -21,6 +25,7 @@ class Store:
         self._reading = engine
         self._writing = engine.execution_options(writes=True)
         self._accepting = engine.execution_options(writes=True, durable=True)
+        self._turn = threading.Lock()  # SQLite's own waiting for another writer sleeps too long
 
     def close(self) -> None:
         self._reading.dispose()
@@ -33,7 +38,7 @@ class Store:
     @contextmanager
     def write(self, durable: bool = False) -> Iterator[Session]:
         engine = self._accepting if durable else self._writing
-        with Session(engine, expire_on_commit=False) as session, session.begin():
+        with self._turn, Session(engine, expire_on_commit=False) as session, session.begin():
             yield session
 
     def add(self, row: JobRow, concurrency: int) -> JobRow:
@@ -56,7 +61,7 @@ class Store:
 
     def get(self, job_id: str) -> JobRow | None:
         with self.read() as session:
-            return session.scalar(select(JobRow).where(JobRow.id == job_id))
+            return session.scalar(BY_ID, {"id": job_id})
 
     def owned(self, job: str | int, key_id: str) -> JobRow | None:
         """A job by its id or number, when it is this key's and not yet expired."""
@@ -74,12 +79,14 @@ class Store:
 
     def claim(self) -> JobRow | None:
         """Starts the oldest waiting job."""
-        oldest = select(JobRow.number).where(JobRow.state == "queued").order_by(JobRow.number).limit(1)
+        with self.read() as session:
+            if session.scalar(OLDEST) is None:
+                return None
         started = {"state": "running", "attempt": JobRow.attempt + 1, "started": time.time(), "progress": 0}
         with self.write() as session:
             return session.scalar(
                 update(JobRow)
-                .where(JobRow.number == oldest.scalar_subquery(), JobRow.state == "queued")
+                .where(JobRow.number == OLDEST.scalar_subquery(), JobRow.state == "queued")
                 .values(started)
                 .returning(JobRow)
             )
@@ -92,9 +99,10 @@ class Store:
     def requeue(self, job_id: str, attempt: int) -> bool:
         return self._advance(job_id, attempt, state="queued")
 
-    def posting(self, job_id: str, attempt: int) -> bool:
-        """Counts a prompt before it is given to ComfyUI; False when the attempt is no longer the latest."""
-        return self._advance(job_id, attempt, posts=JobRow.posts + 1)
+    def posting(self, job_id: str, attempt: int) -> JobRow | None:
+        """Counts a prompt before it is given to ComfyUI; None when the attempt is no longer the latest."""
+        with self.write() as session:
+            return _set(session, job_id, attempt, {"posts": JobRow.posts + 1})
 
     def part_done(self, job_id: str, attempt: int) -> bool:
         return self._advance(job_id, attempt, posts=0)
@@ -102,31 +110,30 @@ class Store:
     def progress(self, job_id: str, attempt: int, percent: int) -> bool:
         return self._advance(job_id, attempt, progress=percent)
 
-    def succeed(self, job_id: str, attempt: int, outputs: list[dict], seconds: float, retention: float) -> bool:
-        """The one moment in which a result becomes visible."""
+    def succeed(
+        self, job_id: str, attempt: int, outputs: list[dict], seconds: float, retention: float
+    ) -> JobRow | None:
+        """The one moment in which a result becomes visible. Of all that end a job one gets its row, the others None."""
         return self._end(job_id, attempt, retention, state="succeeded", outputs=outputs, seconds=seconds, progress=100)
 
-    def fail(self, job_id: str, attempt: int, kind: str, reason: str, retention: float) -> bool:
+    def fail(self, job_id: str, attempt: int, kind: str, reason: str, retention: float) -> JobRow | None:
         return self._end(job_id, attempt, retention, state="failed", error_kind=kind, error=reason)
 
-    def cancelled(self, job_id: str, attempt: int, retention: float) -> bool:
-        return self._end(
-            job_id, attempt, retention, state="cancelled", error_kind="Cancelled", error="It was cancelled."
-        )
+    def cancelled(self, job_id: str, attempt: int, retention: float) -> JobRow | None:
+        return self._end(job_id, attempt, retention, **CANCELLED)
 
-    def cancel(self, job_id: str, retention: float) -> None:
-        """Ends a waiting job; a running one is told, and its runner ends it."""
+    def cancel(self, job_id: str, retention: float) -> JobRow | None:
+        """Ends a waiting job, and gives its row; a running one is told, and its runner ends it."""
         with self.write() as session:
-            row = session.scalar(select(JobRow).where(JobRow.id == job_id))
+            row = session.scalar(BY_ID, {"id": job_id})
             if row is None or row.is_over:
-                return
+                return None
             row.cancel = True
-            waiting, attempt = row.state == "queued", row.attempt
-            if waiting:
-                row.state = "running"  # as `_finish` takes it
-                session.flush()
-                values = {"state": "cancelled", "error_kind": "Cancelled", "error": "It was cancelled."}
-                _finish(session, job_id, attempt, retention, values)
+            if row.state != "queued":
+                return None
+            row.state = "running"  # as `_finish` takes it
+            session.flush()
+            return _finish(session, job_id, row.attempt, retention, CANCELLED)
 
     def expire_at(self, job_id: str, moment: float) -> None:
         with self.write() as session:
@@ -190,31 +197,34 @@ class Store:
 
     def _advance(self, job_id: str, attempt: int, **values: object) -> bool:
         with self.write() as session:
-            return _set(session, job_id, attempt, values)
+            return _set(session, job_id, attempt, values) is not None
 
-    def _end(self, job_id: str, attempt: int, retention: float, **values: object) -> bool:
+    def _end(self, job_id: str, attempt: int, retention: float, **values: object) -> JobRow | None:
         with self.write() as session:
             return _finish(session, job_id, attempt, retention, values)
 
 
-def _set(session: Session, job_id: str, attempt: int, values: Mapping[str, object]) -> bool:
+def _set(session: Session, job_id: str, attempt: int, values: Mapping[str, object]) -> JobRow | None:
+    """The row as it stands then; None, and nothing is written, when the attempt is not the latest that runs."""
     latest = (JobRow.id == job_id, JobRow.state == "running", JobRow.attempt == attempt)
-    return _count(session.execute(update(JobRow).where(*latest).values(values))) == 1
+    change = update(JobRow).where(*latest).values(values).returning(JobRow)
+    return session.scalar(change.execution_options(synchronize_session=False, populate_existing=True))
 
 
-def _finish(session: Session, job_id: str, attempt: int, retention: float, values: Mapping[str, object]) -> bool:
+def _finish(
+    session: Session, job_id: str, attempt: int, retention: float, values: Mapping[str, object]
+) -> JobRow | None:
     """The end of a job, with all that hangs on it: unused credits go back, the webhook is owed."""
     now = time.time()
-    if not _set(session, job_id, attempt, {**values, "ended": now}):
-        return False
-    row = session.scalars(select(JobRow).where(JobRow.id == job_id).execution_options(populate_existing=True)).one()
-    if row.expires > now:  # otherwise it was deleted while it ran
-        row.expires = now + retention
+    expires = case((JobRow.expires > now, now + retention), else_=JobRow.expires)  # or it was deleted while it ran
+    row = _set(session, job_id, attempt, {**values, "ended": now, "expires": expires})
+    if row is None:
+        return None
     if row.state != "succeeded":
         session.execute(update(Key).where(Key.id == row.key_id).values(credits=Key.credits + row.price))
     if row.webhook is not None:
         session.add(Hook(job_id=row.id, url=row.webhook, due=now))
-    return True
+    return row
 
 
 def _earlier(session: Session, row: JobRow) -> JobRow | None:

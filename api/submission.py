@@ -6,7 +6,6 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from .errors import InputError, ServiceError
 from .graph import settle
@@ -15,7 +14,7 @@ from .order import Order, OrderError, Value
 from .parts import pictures
 from .pictures import Photo
 from .requests import Asked
-from .service import remove_photos
+from .service import Service, remove_photos
 from .tables import JobRow
 
 
@@ -53,15 +52,8 @@ async def submit(asked: Asked, wanted: Wanted) -> JobRow:
     photos = {name: await service.intake.photo(source, label) for name, (label, source) in wanted.photos.items()}
     row = _row(asked, wanted, order, digest)
     row.photos = {name: f"{order.id}-{name}{photo.suffix}" for name, photo in photos.items()}
-    await asyncio.to_thread(_write, {service.photos / row.photos[name]: photo for name, photo in photos.items()})
-    try:
-        accepted = await asyncio.to_thread(service.store.add, row, service.settings.concurrency)
-    except ServiceError:
-        remove_photos(row, service.photos)
-        raise
-    if accepted.id != order.id:
-        remove_photos(row, service.photos)
-    service.bell.set()
+    accepted = await asyncio.to_thread(_keep, row, photos, service)
+    await service.ring()
     return accepted
 
 
@@ -94,9 +86,18 @@ def _row(asked: Asked, wanted: Wanted, order: Order, digest: str) -> JobRow:
     )
 
 
-def _write(photos: Mapping[Path, Photo]) -> None:
-    for path, photo in photos.items():
-        path.write_bytes(photo.content)
+def _keep(row: JobRow, photos: Mapping[str, Photo], service: Service) -> JobRow:
+    """The photos first: whoever starts the job finds them."""
+    for name, photo in photos.items():
+        (service.photos / row.photos[name]).write_bytes(photo.content)
+    try:
+        accepted = service.store.add(row, service.settings.concurrency)
+    except ServiceError:
+        remove_photos(row, service.photos)
+        raise
+    if accepted.id != row.id:
+        remove_photos(row, service.photos)
+    return accepted
 
 
 def _digest(wanted: Wanted) -> str:

@@ -12,28 +12,29 @@ ASK_AGAIN = 2.0  # seconds
 class Waiting:
     def __init__(self, store: Store):
         self._store = store
-        self._events: dict[str, set[asyncio.Event]] = defaultdict(set)
+        self._told: dict[str, set[asyncio.Future[JobRow]]] = defaultdict(set)
 
-    def tell(self, job_id: str) -> None:
-        for event in self._events.get(job_id, ()):
-            event.set()
+    def tell(self, row: JobRow) -> None:
+        """The job has ended."""
+        for told in self._told.get(row.id, ()):
+            if not told.done():
+                told.set_result(row)
 
-    async def ended(self, job_id: str, seconds: float) -> JobRow | None:
-        """The job when it has ended, or as it stands when the time is over; None when it is gone."""
-        event = asyncio.Event()
-        self._events[job_id].add(event)
+    async def ended(self, row: JobRow, seconds: float) -> JobRow:
+        """The job when it has ended, or as it last stood when the time is over or the job gone."""
+        clock = asyncio.get_running_loop()
+        told: asyncio.Future[JobRow] = clock.create_future()
+        self._told[row.id].add(told)
         try:
-            end = asyncio.get_running_loop().time() + seconds
-            while True:
-                row = self._store.get(job_id)  # one read: quicker than a thread
-                left = end - asyncio.get_running_loop().time()
-                if row is None or row.is_over or left <= 0:
-                    return row
-                try:
-                    await asyncio.wait_for(event.wait(), min(left, ASK_AGAIN))
-                except TimeoutError:
-                    continue
+            end = clock.time() + seconds
+            while not row.is_over and (left := end - clock.time()) > 0:
+                await asyncio.wait({told}, timeout=min(left, ASK_AGAIN))
+                current = told.result() if told.done() else self._store.get(row.id)
+                if current is None:
+                    break
+                row = current
+            return row
         finally:
-            self._events[job_id].discard(event)
-            if not self._events[job_id]:
-                del self._events[job_id]
+            self._told[row.id].discard(told)
+            if not self._told[row.id]:
+                del self._told[row.id]

@@ -120,7 +120,7 @@ async def _generate(asked: Asked, spelling: str) -> JSONResponse:
         raise InputError("image is required", "image")
     row = await submit(asked, _wanted(workflow, body, image, mapping))
     if not body.celery:
-        row = await asked.service.waiting.ended(row.id, asked.service.settings.sync_wait_s) or row
+        row = await asked.service.waiting.ended(row, asked.service.settings.sync_wait_s)
     return _answer(row, asked.service, asked.warnings, {})
 
 

@@ -14,6 +14,7 @@ from fastapi.responses import JSONResponse
 from pydantic import Field
 
 from ..errors import ContentTypeError, CreditsError, InputError, ServiceError
+from ..keys import Caller
 from ..requests import Asked, read
 from ..service import Service
 from ..submission import Wanted, submit
@@ -102,7 +103,7 @@ async def consistent_character(request: Request) -> Response:
     if mode == "None":  # a documented choice here, not an absent value
         body.upscale_mode_type = "None"
     row = await submit(asked, _wanted(body))
-    row = await asked.service.waiting.ended(row.id, asked.service.settings.sync_wait_s) or row
+    row = await asked.service.waiting.ended(row, asked.service.settings.sync_wait_s)
     if row.state != "succeeded":
         raise _failure(row)
     as_json = body.base64 or "application/json" in request.headers.get("accept", "")
@@ -141,6 +142,7 @@ async def _answer(row: JobRow, asked: Asked, as_json: bool) -> Response:
         "x-seed-value": str(row.values["seed"]),
         "x-generation-time": f"{row.seconds or 0.0:.3f}",
         "x-request-id": row.id,
+        **_credits(service, asked.caller),
         **warnings_header(asked.warnings),
     }
     if not as_json:
@@ -154,10 +156,11 @@ async def _answer(row: JobRow, asked: Asked, as_json: bool) -> Response:
 
 def refuse(request: Request, error: ServiceError) -> JSONResponse:
     acceptable = not isinstance(error, InputError | ContentTypeError | CreditsError)
-    return JSONResponse({"error": error.message}, error.status if acceptable else 406)
+    caller: Caller | None = getattr(request.state, "caller", None)
+    headers = _credits(request.app.state.service, caller)
+    return JSONResponse({"error": error.message}, error.status if acceptable else 406, headers)
 
 
-def headers(request: Request, service: Service) -> dict[str, str]:
-    """x-remaining-credits, on every answer to a Segmind path, refusals too."""
-    caller = getattr(request.state, "caller", None)
+def _credits(service: Service, caller: Caller | None) -> dict[str, str]:
+    """On every answer to a Segmind path, refusals too."""
     return {"x-remaining-credits": str(service.keys.remaining(caller.id if caller else None))}
