@@ -16,6 +16,8 @@ KEPT = 20  # the ended runs that an estimate is made from
 CANCELLED = {"state": "cancelled", "error_kind": "Cancelled", "error": "It was cancelled."}
 BY_ID = select(JobRow).where(JobRow.id == bindparam("id"))
 OLDEST = select(JobRow.number).where(JobRow.state == "queued").order_by(JobRow.number).limit(1)
+START = update(JobRow).where(JobRow.number == OLDEST.scalar_subquery(), JobRow.state == "queued").returning(JobRow)
+WRITTEN = {"synchronize_session": False, "populate_existing": True}  # sessions are short: what is written is read back
 
 
 class Store:
@@ -84,12 +86,7 @@ class Store:
                 return None
         started = {"state": "running", "attempt": JobRow.attempt + 1, "started": time.time(), "progress": 0}
         with self.write() as session:
-            return session.scalar(
-                update(JobRow)
-                .where(JobRow.number == OLDEST.scalar_subquery(), JobRow.state == "queued")
-                .values(started)
-                .returning(JobRow)
-            )
+            return session.scalar(START.values(started), execution_options=WRITTEN)
 
     def recover(self) -> int:
         """After a start of the service: what ran goes back to the queue. Only for the one owner of the database."""
@@ -207,8 +204,7 @@ class Store:
 def _set(session: Session, job_id: str, attempt: int, values: Mapping[str, object]) -> JobRow | None:
     """The row as it stands then; None, and nothing is written, when the attempt is not the latest that runs."""
     latest = (JobRow.id == job_id, JobRow.state == "running", JobRow.attempt == attempt)
-    change = update(JobRow).where(*latest).values(values).returning(JobRow)
-    return session.scalar(change.execution_options(synchronize_session=False, populate_existing=True))
+    return session.scalar(update(JobRow).where(*latest).values(values).returning(JobRow), execution_options=WRITTEN)
 
 
 def _finish(

@@ -32,7 +32,7 @@ from ..api.service import Service
 from ..api.settings import Settings
 from ..tests.api.graphs import make
 from ..tools.paths import ROOT
-from ..tools.server import comfyui, free_port
+from ..tools.server import ComfyServer, comfyui, free_port
 
 PHOTO = ROOT / "tests" / "photos" / "astronaut.jpg"
 VALUES = {"prompt": "a portrait", "width": 256, "height": 256, "batch": 2}
@@ -128,19 +128,27 @@ async def overhead(bench: Bench, runs: int) -> dict[str, float]:
     }
 
 
-async def memory(bench: Bench, jobs: int) -> dict[str, float]:
-    """Growth after the first jobs, which fill caches and pools."""
+async def memory(bench: Bench, comfy: int, jobs: int) -> dict[str, float]:
+    """Growth after the first jobs, which fill caches and pools; of ComfyUI's process (by its id) too."""
     async with bench.serving() as process:
-        seen = psutil.Process(process.pid)
+        seen = [psutil.Process(number) for number in (process.pid, comfy)]
+
+        async def done(count: int) -> list[float]:
+            """Both processes' megabytes after so many more jobs."""
+            await asyncio.gather(*(lane(count // 4) for _ in range(4)))
+            return [one.memory_info().rss / 2**20 for one in seen]
 
         async def lane(count: int) -> None:
             for _ in range(count):
                 await bench.served()
 
-        await asyncio.gather(*(lane(125) for _ in range(4)))
-        before = seen.memory_info().rss
-        await asyncio.gather(*(lane(jobs // 4) for _ in range(4)))
-        return {"rss_growth_mb_10k": (seen.memory_info().rss - before) / 2**20}
+        first, middle, last = await done(500), await done(jobs // 2), await done(jobs // 2)
+    return {
+        "rss_mb": last[0],
+        "rss_growth_mb_10k": last[0] - first[0],
+        "rss_growth_mb_second_5k": last[0] - middle[0],
+        "comfy_growth_mb_10k": last[1] - first[1],
+    }
 
 
 async def queueing(bench: Bench, submits: int) -> dict[str, float]:
@@ -167,12 +175,12 @@ async def queueing(bench: Bench, submits: int) -> dict[str, float]:
     }
 
 
-async def measure(folder: Path, comfy_url: str, quick: bool) -> dict[str, float]:
+async def measure(folder: Path, comfy: ComfyServer, quick: bool) -> dict[str, float]:
     async with aiohttp.ClientSession() as session:
         figures = await queueing(Bench(folder / "queue", f"http://127.0.0.1:{free_port()}", session), 200)
-        figures |= await overhead(Bench(folder / "overhead", comfy_url, session), 100 if quick else 500)
+        figures |= await overhead(Bench(folder / "overhead", comfy.url, session), 100 if quick else 500)
         if not quick:
-            figures |= await memory(Bench(folder / "memory", comfy_url, session), 10_000)
+            figures |= await memory(Bench(folder / "memory", comfy.url, session), comfy.process.pid, 10_000)
     return figures
 
 
@@ -184,7 +192,7 @@ def run(quick: bool) -> dict[str, float]:
             (folder / kind).mkdir()
             arguments += [f"--{kind}-directory", str(folder / kind)]
         with comfyui(folder / "comfyui.log", arguments) as server:
-            return asyncio.run(measure(folder, server.url, quick))
+            return asyncio.run(measure(folder, server, quick))
 
 
 def plot(figures: dict[str, float], path: Path) -> None:
