@@ -13,7 +13,7 @@ from .tables import JobRow
 
 LOG = logging.getLogger("consistent_face.worker")
 LOOK_AGAIN = 1.0  # seconds; a job of another process rings no bell here
-FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0  # seconds between two attempts to reach ComfyUI
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 3.0  # seconds between two attempts to reach ComfyUI
 AFTER_A_FAULT = 5.0  # seconds
 T = TypeVar("T")
 
