@@ -1,15 +1,22 @@
-"""The OpenAPI documents: one of everything at /openapi.json, one a vendor at /openapi/<vendor>.json, pages at /docs."""
+"""The OpenAPI documents: one of everything at /openapi.json, one a vendor at /openapi/<vendor>.json, pages at /docs.
+
+The pages are Swagger UI out of the package fastapi-offline: they need no internet.
+"""
+
+from importlib.resources import files
 
 from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import HTMLResponse
+from fastapi.staticfiles import StaticFiles
 
 from . import jobs
 from .errors import NotFoundError
 from .vendors import VENDORS
 
 VERSION = "1"
+SWAGGER = "/swagger"  # where its script and style are served
 SCHEMES = {
     "bearer": {"type": "http", "scheme": "bearer"},
     "x-api-key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
@@ -30,8 +37,20 @@ def document(title: str, routes: list) -> dict:  # type: ignore[type-arg]
     return found
 
 
+def page(address: str, title: str) -> HTMLResponse:
+    return get_swagger_ui_html(
+        openapi_url=address,
+        title=title,
+        swagger_js_url=f"{SWAGGER}/swagger-ui-bundle.js",
+        swagger_css_url=f"{SWAGGER}/swagger-ui.css",
+        swagger_favicon_url=f"{SWAGGER}/favicon.png",
+        swagger_ui_parameters={"validatorUrl": None},  # it would send the document's address to a site of others
+    )
+
+
 def openapi_of(app: FastAPI) -> None:
     """Adds the documents and their pages to the application."""
+    app.mount(SWAGGER, StaticFiles(directory=str(files("fastapi_offline") / "static")))
     routers = {name: vendor.router for name, vendor in VENDORS.items()}
     everything = [route for router in (*routers.values(), jobs.router) for route in router.routes]
 
@@ -46,11 +65,11 @@ def openapi_of(app: FastAPI) -> None:
         return document(f"Consistent Face as {vendor}", list(routers[vendor].routes))
 
     @app.get("/docs", include_in_schema=False)
-    async def page() -> HTMLResponse:
-        return get_swagger_ui_html(openapi_url="/openapi.json", title="Consistent Face")
+    async def whole_page() -> HTMLResponse:
+        return page("/openapi.json", "Consistent Face")
 
     @app.get("/docs/{vendor}", include_in_schema=False)
     async def vendor_page(vendor: str) -> HTMLResponse:
         if vendor not in routers:
             raise NotFoundError(f"There is no page {vendor[:40]}, only {', '.join(routers)}.")
-        return get_swagger_ui_html(openapi_url=f"/openapi/{vendor}.json", title=f"Consistent Face as {vendor}")
+        return page(f"/openapi/{vendor}.json", f"Consistent Face as {vendor}")
