@@ -9,13 +9,12 @@ import uvicorn
 
 from . import logs
 from .app import create_app
-from .database import connect
+from .database import Database
 from .keys import SCOPES, Keys
 from .lock import AlreadyRunningError, hold
 from .sealing import Seal, printed_webhook_secret
 from .service import Service
 from .settings import Settings
-from .store import Store
 from .tables import OPEN
 from .webhooks import redeliver
 
@@ -23,7 +22,7 @@ from .webhooks import redeliver
 def serve(settings: Settings) -> int:
     """Runs until it is told to stop. Without keys it binds to loopback alone, whatever the settings say."""
     logs.set_up(settings.log_level)
-    if not Keys(Store(connect(settings.data))).any():
+    if not Keys(Database(settings.data)).any():
         sys.stderr.write(
             "There are no keys: the service binds to 127.0.0.1 alone, and whoever reaches it may do all.\n"
         )
@@ -40,7 +39,7 @@ def serve(settings: Settings) -> int:
 
 def keys(settings: Settings, arguments: argparse.Namespace) -> int:
     """Adds, lists and revokes keys; a running service knows at once."""
-    known = Keys(Store(connect(settings.data)))
+    known = Keys(Database(settings.data))
     if arguments.action == "list":
         for key in known.all():
             state = "revoked" if key.revoked else "in force"
@@ -67,7 +66,7 @@ def webhooks(settings: Settings, arguments: argparse.Namespace) -> int:
     if arguments.action == "redeliver":
         sys.stdout.write(f"{asyncio.run(_redeliver(settings, arguments.job))} webhooks are owed again\n")
         return 0
-    ids = {key.name: key.id for key in Keys(Store(connect(settings.data))).all()}
+    ids = {key.name: key.id for key in Keys(Database(settings.data)).all()}
     secret = Seal.load(settings.data).webhook_secret(ids.get(arguments.name or "", OPEN))
     sys.stdout.write(printed_webhook_secret(secret) + "\n")
     return 0

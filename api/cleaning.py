@@ -66,7 +66,10 @@ async def sweep_once(service: Service, comfy: Comfy) -> None:
     for row in await asyncio.to_thread(service.store.overdue):
         if (cancelled := service.store.cancel(row.id, service.settings.retention_s)) is not None:
             service.ended(cancelled)
-    for row in await asyncio.to_thread(service.store.uncleaned):
+    ended = await asyncio.to_thread(service.store.uncleaned)
+    for row in ended:
+        remove_photos(row, service.photos)  # at once, however long ComfyUI takes
+    for row in ended:
         await clean(row, service, comfy)
     expired = await asyncio.to_thread(service.store.expired)
     for row in expired:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import select, update
 
+from .database import Database
 from .errors import ForbiddenError, KeyRefusedError
-from .store import Store
 from .tables import OPEN, Key
 
 SCOPES = ("admin", "safety_off")  # change the service; switch the safety check off
@@ -33,32 +33,32 @@ EVERYONE = Caller(OPEN, frozenset(SCOPES))
 
 
 class Keys:
-    def __init__(self, store: Store):
-        self._store = store
+    def __init__(self, database: Database):
+        self._database = database
 
     def add(self, name: str, credits: int | None, scopes: Sequence[str]) -> tuple[str, str]:
         """A new key: (its id, the key itself, which is never shown again). Raises ValueError on a taken name."""
         key = "cf_" + secrets.token_urlsafe(32)
         row = Key(id=secrets.token_hex(6), name=name, digest=_digest(key), scopes=list(scopes), created=time.time())
         row.credits = credits
-        with self._store.write() as session:
+        with self._database.write() as session:
             if session.scalar(select(Key.id).where(Key.name == name)) is not None:
                 raise ValueError(f"There is already a key named {name}: choose another name.")
             session.add(row)
         return row.id, key
 
     def all(self) -> Sequence[Key]:
-        with self._store.read() as session:
+        with self._database.read() as session:
             return session.scalars(select(Key).order_by(Key.created)).all()
 
     def revoke(self, name: str) -> bool:
         """Whether a key of that name was in force. Its row stays: a name is used once, and no keys is not `open`."""
-        with self._store.write() as session:
+        with self._database.write() as session:
             live = (Key.name == name, Key.revoked.is_(None))
             return session.execute(update(Key).where(*live).values(revoked=time.time())).rowcount == 1  # type: ignore
 
     def any(self) -> bool:
-        with self._store.read() as session:
+        with self._database.read() as session:
             return session.scalar(select(Key.id).limit(1)) is not None
 
     def recognise(self, presented: str | None) -> Caller:
@@ -66,7 +66,7 @@ class Keys:
         digest = _digest(presented or "")
         row = None
         if presented:
-            with self._store.read() as session:
+            with self._database.read() as session:
                 row = session.scalar(select(Key).where(Key.digest == digest))
         if row is None and not self.any():
             return EVERYONE
@@ -79,7 +79,7 @@ class Keys:
         """The credits of a key, as x-remaining-credits tells them; 0 for a caller that is not known."""
         if key_id is None or key_id == OPEN:
             return UNLIMITED if key_id == OPEN else 0
-        with self._store.read() as session:
+        with self._database.read() as session:
             found = session.scalar(select(Key).where(Key.id == key_id))
         return 0 if found is None else UNLIMITED if found.credits is None else found.credits
 

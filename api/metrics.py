@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from .store import Store
+from .lookup import Lookup
 from .tables import JobRow
 
 TIMES = (0.01, 0.05, 0.25, 1, 5, 20, 60, 300, 1200, 3600)
@@ -15,7 +15,7 @@ TIMES = (0.01, 0.05, 0.25, 1, 5, 20, 60, 300, 1200, 3600)
 class Metrics:
     """A registry of its own for each app, so that tests and reloads do not share counts."""
 
-    def __init__(self, store: Store):
+    def __init__(self, store: Lookup):
         self.registry = CollectorRegistry()
         self.requests = Counter(
             "consistent_face_requests", "Answers by route and status.", ["route", "status"], registry=self.registry
@@ -52,7 +52,7 @@ class Metrics:
 class _Queue(Collector):
     """Asked of the store when it is read, so that it is right after a restart too."""
 
-    def __init__(self, store: Store):
+    def __init__(self, store: Lookup):
         self._store = store
 
     def collect(self) -> Iterator[GaugeMetricFamily]:

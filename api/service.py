@@ -13,7 +13,6 @@ from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 
 from .addresses import guarded_session
-from .database import connect
 from .errors import BusyError
 from .intake import Intake
 from .keys import Keys
@@ -37,7 +36,7 @@ class Service:
     def __init__(self, settings: Settings):
         self.settings = settings
         self.seal = Seal.load(settings.data)
-        self.store = Store(connect(settings.data))
+        self.store = Store(settings.data)
         self.keys = Keys(self.store)
         self.waiting = Waiting(self.store)
         self.metrics = Metrics(self.store)

@@ -1,47 +1,24 @@
-"""The jobs and what becomes of them: every change of state is a compare-and-set, so that only one can win."""
+"""What becomes of the jobs: every change of state is a compare-and-set, so that only one can win."""
 
-import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
 
-from sqlalchemy import Engine, bindparam, case, delete, func, select, update
+from sqlalchemy import case, delete, func, select, update
 from sqlalchemy.orm import Session
 
-from .errors import BusyError, ConflictError, CreditsError
-from .tables import ENDED, OPEN, Hook, JobRow, Key
+from .errors import BusyError, CreditsError
+from .lookup import BY_ID, UNFINISHED, Lookup, earlier_of
+from .tables import OPEN, Hook, JobRow, Key
 
 RETRY_AFTER = 30  # seconds, ModelsLab's documented value
-KEPT = 20  # the ended runs that an estimate is made from
 CANCELLED = {"state": "cancelled", "error_kind": "Cancelled", "error": "It was cancelled."}
-BY_ID = select(JobRow).where(JobRow.id == bindparam("id"))
 OLDEST = select(JobRow.number).where(JobRow.state == "queued").order_by(JobRow.number).limit(1)
 START = update(JobRow).where(JobRow.number == OLDEST.scalar_subquery(), JobRow.state == "queued").returning(JobRow)
 WRITTEN = {"synchronize_session": False, "populate_existing": True}  # sessions are short: what is written is read back
 
 
-class Store:
-    """All methods are synchronous and quick; each is one transaction. Rows come back detached, as they stood."""
-
-    def __init__(self, engine: Engine):
-        self._reading = engine
-        self._writing = engine.execution_options(writes=True)
-        self._accepting = engine.execution_options(writes=True, durable=True)
-        self._turn = threading.Lock()  # SQLite's own waiting for another writer sleeps too long
-
-    def close(self) -> None:
-        self._reading.dispose()
-
-    @contextmanager
-    def read(self) -> Iterator[Session]:
-        with Session(self._reading, expire_on_commit=False) as session:
-            yield session
-
-    @contextmanager
-    def write(self, durable: bool = False) -> Iterator[Session]:
-        engine = self._accepting if durable else self._writing
-        with self._turn, Session(engine, expire_on_commit=False) as session, session.begin():
-            yield session
+class Store(Lookup):
+    """All methods are synchronous and quick; each is one transaction."""
 
     def add(self, row: JobRow, concurrency: int) -> JobRow:
         """Accepts a job and reserves its credits; a repeated idempotency key gives the first job back instead.
@@ -49,35 +26,12 @@ class Store:
         Raises ConflictError, BusyError, CreditsError.
         """
         with self.write(durable=True) as session:
-            if (earlier := _earlier(session, row)) is not None:
+            if (earlier := earlier_of(session, row)) is not None:
                 return earlier
             _check_concurrency(session, row.key_id, concurrency)
             _reserve(session, row)
             session.add(row)
         return row
-
-    def earlier(self, key_id: str, idempotency_key: str, digest: str) -> JobRow | None:
-        """The job that this request already made, before its picture is fetched again."""
-        with self.read() as session:
-            return _earlier(session, JobRow(key_id=key_id, idempotency_key=idempotency_key, request_digest=digest))
-
-    def get(self, job_id: str) -> JobRow | None:
-        with self.read() as session:
-            return session.scalar(BY_ID, {"id": job_id})
-
-    def owned(self, job: str | int, key_id: str) -> JobRow | None:
-        """A job by its id or number, when it is this key's and not yet expired."""
-        mine = JobRow.id == job if isinstance(job, str) else JobRow.number == job
-        with self.read() as session:
-            return session.scalar(select(JobRow).where(mine, JobRow.key_id == key_id, JobRow.expires > time.time()))
-
-    def jobs(self, key_id: str, limit: int, before: int | None) -> Sequence[JobRow]:
-        """A key's jobs, the latest first."""
-        wanted = select(JobRow).where(JobRow.key_id == key_id, JobRow.expires > time.time())
-        if before is not None:
-            wanted = wanted.where(JobRow.number < before)
-        with self.read() as session:
-            return session.scalars(wanted.order_by(JobRow.number.desc()).limit(limit)).all()
 
     def claim(self) -> JobRow | None:
         """Starts the oldest waiting job."""
@@ -140,57 +94,10 @@ class Store:
         with self.write() as session:
             session.execute(update(JobRow).where(JobRow.id == job_id).values(cleaned=True))
 
-    def uncleaned(self, limit: int = 100) -> Sequence[JobRow]:
-        """Ended jobs of which ComfyUI may still hold something."""
-        with self.read() as session:
-            wanted = select(JobRow).where(JobRow.state.in_(ENDED), ~JobRow.cleaned)
-            return session.scalars(wanted.order_by(JobRow.number).limit(limit)).all()
-
-    def overdue(self, limit: int = 100) -> Sequence[JobRow]:
-        """Unfinished jobs whose time is over: they are cancelled, so that no photo waits for ever."""
-        with self.read() as session:
-            late = (JobRow.expires <= time.time(), JobRow.state.in_(("queued", "running")), ~JobRow.cancel)
-            return session.scalars(select(JobRow).where(*late).limit(limit)).all()
-
-    def expired(self, limit: int = 100) -> Sequence[JobRow]:
-        with self.read() as session:
-            over = select(JobRow).where(JobRow.expires <= time.time(), JobRow.state.in_(ENDED))
-            return session.scalars(over.order_by(JobRow.expires).limit(limit)).all()
-
     def forget(self, job_id: str) -> None:
         with self.write() as session:
             session.execute(delete(Hook).where(Hook.job_id == job_id))
             session.execute(delete(JobRow).where(JobRow.id == job_id))
-
-    def compact(self) -> None:
-        """Empties the write-ahead log, in which deleted rows would stand until it is written over."""
-        with self._reading.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-
-    def ahead(self, row: JobRow) -> int:
-        """Unfinished jobs that come before this one."""
-        with self.read() as session:
-            waiting = (
-                select(func.count())
-                .select_from(JobRow)
-                .where(JobRow.state.in_(("queued", "running")), JobRow.number < row.number)
-            )
-            return session.scalar(waiting) or 0
-
-    def usual_seconds(self, workflow: str) -> float | None:
-        """The mean time of the latest runs of a workflow."""
-        with self.read() as session:
-            latest = select(JobRow.seconds).where(JobRow.workflow == workflow, JobRow.state == "succeeded")
-            found = [one for one in session.scalars(latest.order_by(JobRow.number.desc()).limit(KEPT)) if one]
-        return sum(found) / len(found) if found else None
-
-    def counts(self) -> dict[str, int]:
-        """Jobs by state."""
-        with self.read() as session:
-            return {
-                state: count
-                for state, count in session.execute(select(JobRow.state, func.count()).group_by(JobRow.state))
-            }
 
     def _advance(self, job_id: str, attempt: int, **values: object) -> bool:
         with self.write() as session:
@@ -223,20 +130,8 @@ def _finish(
     return row
 
 
-def _earlier(session: Session, row: JobRow) -> JobRow | None:
-    if row.idempotency_key is None:
-        return None
-    same = (JobRow.key_id == row.key_id, JobRow.idempotency_key == row.idempotency_key)
-    earlier = session.scalar(select(JobRow).where(*same))
-    if earlier is not None and earlier.request_digest != row.request_digest:
-        raise ConflictError("This Idempotency-Key came with another request before: use a new one for each request.")
-    return earlier
-
-
 def _check_concurrency(session: Session, key_id: str, limit: int) -> None:
-    unfinished = (
-        select(func.count()).select_from(JobRow).where(JobRow.key_id == key_id, JobRow.state.in_(("queued", "running")))
-    )
+    unfinished = select(func.count()).select_from(JobRow).where(JobRow.key_id == key_id, JobRow.state.in_(UNFINISHED))
     if (session.scalar(unfinished) or 0) >= limit:
         raise BusyError(f"Rate limit exceeded. Maximum {limit} queued requests allowed.", RETRY_AFTER)
 

@@ -3,14 +3,14 @@
 import asyncio
 from collections import defaultdict
 
-from .store import Store
+from .lookup import Lookup
 from .tables import JobRow
 
 ASK_AGAIN = 2.0  # seconds
 
 
 class Waiting:
-    def __init__(self, store: Store):
+    def __init__(self, store: Lookup):
         self._store = store
         self._told: dict[str, set[asyncio.Future[JobRow]]] = defaultdict(set)
 

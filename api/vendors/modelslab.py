@@ -1,4 +1,4 @@
-"""ModelsLab's Enterprise Face Generator: make_gen, fetch, update_s3, reset_s3.
+"""ModelsLab's Enterprise Face Generator: make_gen and fetch; update_s3 and reset_s3 are in modelslab_bucket.
 
 Decided where the documents leave it open: values out of range become the nearest documented one, named in x-warnings
 (its own client sends s_scale 7.5 and 20 steps). `base64` asks for raw base64 in `output`; a picture sent along is not
@@ -12,20 +12,18 @@ import base64
 import math
 import time
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
-from pydantic import Field
 
 from ..errors import BusyError, InputError, NotFoundError, ServiceError
 from ..intake import is_url
-from ..requests import Asked, read
+from ..requests import read
 from ..runner import output_name
 from ..service import Service
-from ..storage import BucketAccess
 from ..submission import Wanted, submit
 from ..tables import JobRow
+from . import modelslab_bucket
 from .documents import MODELSLAB_ANSWER, MODELSLAB_ERROR, MODELSLAB_EXAMPLES, answers, described, json_content
 from .values import (
     LARGEST_SEED,
@@ -75,19 +73,6 @@ class Fetch(Fields):
     """`POST /api/v1/enterprise/face_gen/fetch/{id}`: the key alone."""
 
 
-class UpdateS3(Fields):
-    """`POST /update_s3`: a bucket of the key's own, where its later results go."""
-
-    public_url: str | None = None
-    region_name: str = "us-east-1"
-    endpoint_url: str
-    aws_access_key_id: str
-    aws_secret_access_key: str
-    image_directory: str = Field(default="", pattern=r"^[A-Za-z0-9_./-]*$")
-    bucket_name: str | None = None
-    deploy_type: str = "face_gen"
-
-
 # Request's field -> parameter of the workflow: the whole mapping.
 PARAMETERS = {
     "prompt": "prompt",
@@ -123,29 +108,15 @@ async def make_gen(request: Request) -> JSONResponse:
 @router.post(PREFIX + "/fetch/{number}", **described(Fetch, MODELSLAB_EXAMPLES["fetch"]))
 async def fetch(request: Request, number: str) -> JSONResponse:
     asked = await read(request)
+    parse(Fetch, asked.fields, asked.warnings)
     found = asked.service.store.owned(int(number), asked.caller.id) if _is_number(number) else None
     if found is None or found.vendor != NAME:
         raise NotFoundError(f"There is no request {number[:20]} (any more): it is unknown, or its time is over.", "id")
     _check(found)
-    return JSONResponse(await answer(found, asked.service))
+    return JSONResponse(await answer(found, asked.service), headers=warnings_header(asked.warnings))
 
 
-@router.post("/api/v1/enterprise/update_s3", **described(UpdateS3, MODELSLAB_EXAMPLES["update_s3"]))
-@router.post(f"{PREFIX}/update_s3", **described(UpdateS3, MODELSLAB_EXAMPLES["update_s3"]))
-async def update_s3(request: Request) -> JSONResponse:
-    asked = await read(request)
-    body = parse(UpdateS3, asked.fields, asked.warnings)
-    access = _access(body, asked)
-    await asyncio.to_thread(asked.service.set_bucket, asked.caller.id, access)
-    return JSONResponse({"status": "success", "message": "S3 details updated"}, headers=warnings_header(asked.warnings))
-
-
-@router.post("/api/v1/enterprise/reset_s3", **described(Fetch, MODELSLAB_EXAMPLES["reset_s3"]))
-@router.post(f"{PREFIX}/reset_s3", **described(Fetch, MODELSLAB_EXAMPLES["reset_s3"]))
-async def reset_s3(request: Request) -> JSONResponse:
-    asked = await read(request)
-    await asyncio.to_thread(asked.service.set_bucket, asked.caller.id, None)
-    return JSONResponse({"status": "success", "message": "S3 details reset"})
+router.include_router(modelslab_bucket.router)
 
 
 def _check(row: JobRow) -> None:
@@ -253,28 +224,6 @@ def _meta(row: JobRow) -> dict[str, object]:
 async def _raw(row: JobRow, service: Service) -> list[str]:
     storage = service.storage(row)
     return [base64.b64encode(await storage.get(output["name"])).decode() for output in row.outputs]
-
-
-def _access(body: UpdateS3, asked: Asked) -> BucketAccess:
-    """ModelsLab names no bucket: it is the first part of the endpoint's path, or of its host, or `bucket_name`."""
-    address("endpoint_url", body.endpoint_url, asked.service.settings.allow_loopback)
-    parts = urlsplit(body.endpoint_url)
-    folder = parts.path.strip("/").partition("/")[0]
-    host = parts.netloc
-    bucket = body.bucket_name or folder
-    if not bucket and host.count(".") >= 3:
-        bucket, _, host = host.partition(".")
-    if not bucket:
-        raise InputError("endpoint_url must name the bucket in its path, or bucket_name must.", "endpoint_url")
-    return BucketAccess(
-        bucket,
-        body.region_name,
-        f"{parts.scheme}://{host}",
-        body.aws_access_key_id,
-        body.aws_secret_access_key,
-        body.image_directory,
-        address("public_url", body.public_url, asked.service.settings.allow_loopback) or "",
-    )
 
 
 def _is_number(text: str) -> bool:

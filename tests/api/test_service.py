@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Callable
 
+import pytest
 import requests
 from PIL import Image
 
@@ -112,6 +113,15 @@ def test_a_repeated_idempotency_key_gives_the_same_job(running: Running, consist
     assert first["task_id"] == again["task_id"] and first["output"] == again["output"]
     other = running.post("/getImagetoImage", consistency(prompt="another"), headers=headers)
     assert (other.status_code, other.json()["status"]) == (409, "FAILED")
+
+
+def test_a_client_that_hangs_up_cancels_nothing(running: Running, consistency: Callable[..., dict]) -> None:
+    with pytest.raises(requests.ReadTimeout):
+        requests.post(f"{running.url}/getImagetoImage", json=consistency(prompt="impatient"), timeout=0.03)
+    jobs: list[dict] = []
+    while not jobs:  # the request may still be read
+        jobs = running.get("/jobs").json()["jobs"]
+    assert running.wait(jobs[0]["id"])["state"] == "succeeded"
 
 
 def test_orders_over_max_batch_become_several_prompts(running: Running, consistency: Callable[..., dict]) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from consistent_face.api.database import connect
 from consistent_face.api.keys import Keys
 from consistent_face.api.store import Store
 from consistent_face.api.tables import Hook, JobRow, Key
@@ -17,7 +16,7 @@ OUTPUTS = [{"name": "x.png", "unsafe": False}]
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    return Store(connect(tmp_path))
+    return Store(tmp_path)
 
 
 def accept(store: Store, **more: object) -> JobRow:
