@@ -42,17 +42,12 @@ def parts(order: Order, largest: int) -> list[Part]:
 
 
 def cut(graph: Graph, workflow: str, part: Part, previews: bool = False) -> Graph:
-    """A copy of a filled graph that makes the part's pictures alone, and no previews unless they are wanted.
+    """A copy of a filled graph that makes the part's pictures alone, and no `previews` unless they are wanted.
 
     The whole batch is laid out, and the part taken from it by index: ComfyUI then draws each picture's noise as in the
     whole batch. Equal pictures need a sampler that draws noise once; ancestral ones draw it per step and batch.
-    Previews go, since they would leave faces in ComfyUI's temp folder.
     """
-    graph = {
-        node: content
-        for node, content in copy.deepcopy(graph).items()
-        if previews or content["class_type"] != "PreviewImage"
-    }
+    graph = copy.deepcopy(graph if previews else _needed(graph))
     slot = next((slot for name, slot in PARAMETERS[workflow].items() if name in COUNTS), None)
     source = next((node for node, content in graph.items() if slot and content["_meta"]["title"] == slot.title), None)
     if part.total == 1 or source is None:
@@ -65,3 +60,17 @@ def cut(graph: Graph, workflow: str, part: Part, previews: bool = False) -> Grap
     inputs = {name: [source, 0], "batch_index": part.first, "length": part.count}
     graph["part"] = {"class_type": kind, "inputs": inputs, "_meta": {"title": "Part"}}
     return graph
+
+
+def _needed(graph: Graph) -> Graph:
+    """What the result is made of. Previews, scores and comparisons are for people in front of the graph: here they
+    would take time, and leave faces in ComfyUI's temp folder.
+    """
+    needed: set[str] = set()
+    waiting = [node for node, content in graph.items() if content["_meta"]["title"] == "Result"]
+    while waiting:
+        node = waiting.pop()
+        if node not in needed:
+            needed.add(node)
+            waiting += [value[0] for value in graph[node]["inputs"].values() if isinstance(value, list)]
+    return {node: content for node, content in graph.items() if node in needed}
