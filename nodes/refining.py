@@ -18,7 +18,7 @@ def refine_targets(
     if not plan.targets or settings.denoise == 0:
         return image
     canvas, size = Canvas(image), (side, side)
-    refiner = Refiner(models, settings, len(plan.targets), canvas_size)
+    refiner = Refiner(models, settings, len(plan.targets), canvas_size, "face")
     batch = Batch(
         Crops(plan.regions, canvas.size, size),
         OwnNoise(settings.seed),
@@ -48,7 +48,7 @@ def refine_tiles(
     canvas, unit = Canvas(image), models.vae.spacial_compression_encode()
     grid = lay(*canvas.size, *tiling, unit)
     regions = [region for picture in range(len(image)) for region in grid.regions(picture)]
-    refiner = Refiner(models, settings, len(regions), canvas_size)
+    refiner = Refiner(models, settings, len(regions), canvas_size, "tile")
     noise, skipped = SharedNoise(settings.seed, regions, unit), 0
     for turn in grid.turns(mode):
         numbers = [picture * len(grid) + position for picture in range(len(image)) for position in turn]

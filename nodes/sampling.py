@@ -17,6 +17,7 @@ from ..core.attention import Scope
 from ..core.crops import Crops
 from ..core.noise import SEEDS
 from .conditioning import Conditioning, Follower, Hints, has_gligen
+from .progress import say
 
 VAE_PIXELS = 2**21  # of crops in one call of the VAE, which divides them further where memory is short
 ROOM = 1.5  # what ComfyUI leaves beside its own estimate
@@ -68,10 +69,14 @@ class Batch:
 
 
 class Refiner:
-    """Refines `total` regions in all; `canvas` is the picture's size that the conditioning's areas speak of."""
+    """Refines `total` regions in all, which are tiles or faces: `kind` is the word for one.
 
-    def __init__(self, models: Models, settings: Settings, total: int, canvas: tuple[int, int]) -> None:
+    `canvas` is the picture's size that the conditioning's areas speak of.
+    """
+
+    def __init__(self, models: Models, settings: Settings, total: int, canvas: tuple[int, int], kind: str) -> None:
         self.models, self.settings = models, settings
+        self._total, self._kind = total, kind
         model = models.model
         schedule = comfy.samplers.KSampler(
             model, settings.steps, model.load_device, settings.sampler, settings.scheduler, settings.denoise
@@ -82,7 +87,7 @@ class Refiner:
         self._follower = Follower(settings.hints, canvas)
         self._steps = len(self._sigmas) - 1
         self._bar = comfy.utils.ProgressBar(total * settings.cycles * max(self._steps, 1))
-        self._done = 0
+        self._done = 0  # regions
         if has_gligen(models.positive, models.negative):
             logging.warning(GLIGEN)
 
@@ -102,7 +107,8 @@ class Refiner:
 
     def skip(self, regions: int) -> None:
         """Counts regions as done."""
-        self._advance(regions, self.settings.cycles * self._steps)
+        self._done += regions
+        self._show()
 
     def _encode(self, crops: list[Tensor]) -> Tensor:
         comfy.model_management.throw_exception_if_processing_interrupted()
@@ -135,6 +141,7 @@ class Refiner:
 
     def _sample_part(self, batch: Batch, latents: Tensor) -> Tensor:
         models, settings = self.models, self.settings
+        self._say(len(latents))
         positive, negative = self._follower.follow(batch.crops, models.positive, models.negative)
         if models.identity is not None and batch.weights is not None:
             models.identity.mask = batch.weights.view(-1, 1, 1)
@@ -154,21 +161,24 @@ class Refiner:
                 disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
                 seed=(settings.seed + cycle) % SEEDS,
             )
-        self._advance(len(latents), settings.cycles * self._steps)
+        self.skip(len(latents))
         return latents
 
     def _callback(self, regions: int, cycle: int) -> Callable[..., None]:
-        before = self._done + regions * cycle * self._steps
-
         def show(step: int, *_: Any) -> None:
             comfy.model_management.throw_exception_if_processing_interrupted()
-            self._bar.update_absolute(before + regions * (step + 1))
+            self._show(regions * (cycle * self._steps + step + 1))
 
         return show
 
-    def _advance(self, regions: int, steps: int) -> None:
-        self._done += regions * steps
-        self._bar.update_absolute(self._done)
+    def _show(self, steps: int = 0) -> None:
+        """Moves the bar to the regions that are done and `steps` of the next ones."""
+        self._bar.update_absolute(self._done * self.settings.cycles * self._steps + steps)
+
+    def _say(self, regions: int) -> None:
+        first, last = self._done + 1, self._done + regions
+        which = f"{self._kind} {first}" if regions == 1 else f"{self._kind}s {first} to {last}"
+        say(f"Drawing {which} of {self._total}")
 
 
 def _parts(count: int, size: int) -> list[range]:

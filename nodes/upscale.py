@@ -12,6 +12,7 @@ from ..core.crops import check_size
 from ..core.enlarge import by_network, lanczos, tiles
 from ..core.tiles import Mode
 from . import stage
+from .progress import say
 from .refining import refine_tiles
 from .sampling import Models
 
@@ -96,6 +97,7 @@ def _enlarge(image: Tensor, by: float, upscale_model: Any) -> Tensor:
 
 def _by_model(picture: Tensor, upscale_model: Any, tile: int = TILE) -> Tensor:
     """[H,W,C] at the upscale model's own scale; any alpha is given up."""
+    say("Enlarging")
     device, scale = upscale_model.patcher.load_device, upscale_model.scale
     bar = comfy.utils.ProgressBar(len(tiles(picture, tile)))
     memory = tile * tile * 3 * 4 * max(scale, 1) * MEMORY

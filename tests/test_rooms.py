@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-COMFYUI = {"comfy", "comfy_api", "comfy_execution", "folder_paths", "node_helpers"}
+COMFYUI = {"comfy", "comfy_api", "comfy_execution", "folder_paths", "node_helpers", "server"}
 # What a room may import beside the standard library and its own pack.
 ALLOWED = {
     "core": {"torch", "numpy", "PIL", "onnx", "google", "onnxruntime", "insightface", "cv2", "rembg", "pymatting"},

@@ -1,0 +1,11 @@
+"""What a node says while it works, beside its progress bar: the editor writes it on the node."""
+
+from comfy_execution.utils import get_executing_context
+from server import PromptServer
+
+
+def say(text: str) -> None:
+    """Nothing is said where nobody listens: outside a run, or without ComfyUI's server."""
+    context, server = get_executing_context(), getattr(PromptServer, "instance", None)
+    if context is not None and server is not None:
+        server.send_progress_text(text, context.node_id)
