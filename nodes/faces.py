@@ -9,6 +9,7 @@ from torch import Tensor
 from ..core import catalog
 from ..core.errors import ModelMissingError
 from ..core.faces import Choice, Faces, Select, WithoutFace, choose_faces
+from ..core.found import found_faces
 from ..core.insight import FaceAnalyzer
 from ..core.overlay import draw_overlay
 from ..core.pack import Provider
@@ -74,7 +75,8 @@ class AnalyzeFaces(io.ComfyNode):
             display_name="Analyze Faces (InsightFace)",
             category=CATEGORY,
             description="Finds the faces of each picture, chooses whom to use, and draws what was found.",
-            search_aliases=["detect faces", "find faces", "face embedding", "face bounding box", "face index"],
+            search_aliases=["detect faces", "find faces", "face picker", "face index", "face embedding"],
+            is_output_node=True,  # the face picker runs it alone, before there is anything to make
             inputs=[
                 types.FaceAnalysis.Input("face_analysis"),
                 io.Image.Input("image"),
@@ -139,7 +141,8 @@ class AnalyzeFaces(io.ComfyNode):
         marked, report = choose_faces(found, Choice(Select(select), index, min_size), WithoutFace(without_face))
         faces = Faces(tuple(photo for photo in marked if photo.chosen), face_analysis.recogniser)
         count = sum(len(photo.faces) for photo in marked)
-        return io.NodeOutput(faces, draw_overlay(image, marked), count, report)
+        shown = {"faces": found_faces(image, marked, min_size)}
+        return io.NodeOutput(faces, draw_overlay(image, marked), count, report, ui=shown)
 
 
 NODES = [LoadFaceAnalysis, AnalyzeFaces]

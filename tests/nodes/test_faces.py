@@ -1,10 +1,13 @@
 """Load Face Analysis and Analyze Faces, and the identity built from them, as ComfyUI calls them."""
 
+import base64
+import io
 from pathlib import Path
 
 import folder_paths
 import pytest
 import torch
+from PIL import Image
 
 from consistent_face.core.errors import FaceTooSmallError, ModelMissingError, NoFaceError
 from consistent_face.core.image import load_photo, no_photo
@@ -107,6 +110,34 @@ def test_the_group_is_too_small_until_asked_for(analysis: FaceAnalyzer) -> None:
     chosen = {**DEFAULTS, "select": "index", "index": "29, 1", "min_size": 32}
     faces, _, count, _ = AnalyzeFaces.execute(analysis, group, **chosen).args
     assert count == 29 and faces.photos[0].chosen == (28, 0)
+
+
+def test_the_picker_is_told_what_was_found(analysis: FaceAnalyzer) -> None:
+    couple = torch.cat([photo("person0_v0"), photo("person1_v0")], dim=2)
+    output = AnalyzeFaces.execute(analysis, couple, **{**DEFAULTS, "select": "index", "index": "2"})
+    (shown,) = output.ui["faces"]
+    found = output.args[0].photos[0].faces
+    head, data = shown["picture"].split(",")
+    small = Image.open(io.BytesIO(base64.b64decode(data)))
+    assert head == "data:image/jpeg;base64" and small.format == "JPEG" and small.size == (512, 256)
+    height, width = couple.shape[1:3]
+    assert [face["chosen"] for face in shown["faces"]] == [False, True]
+    for told, face in zip(shown["faces"], found, strict=True):
+        pixels = [share * side for share, side in zip(told["box"], (width, height) * 2, strict=True)]
+        assert pixels == pytest.approx(face.box) and told["size"] == int(face.size)
+
+
+def test_the_picker_knows_which_faces_are_too_small(analysis: FaceAnalyzer) -> None:
+    chosen = {**DEFAULTS, "without_face": "bypass", "min_size": 44}
+    shown = AnalyzeFaces.execute(analysis, photo("group_solvay_1927"), **chosen).ui["faces"][0]["faces"]
+    assert len(shown) == 29 and all(face["usable"] == (face["size"] >= 44) for face in shown)
+    assert 0 < sum(face["usable"] for face in shown) < 29
+
+
+def test_the_picker_shows_the_first_pictures_of_a_large_batch(analysis: FaceAnalyzer) -> None:
+    blank = {**DEFAULTS, "without_face": "bypass"}
+    assert len(AnalyzeFaces.execute(analysis, torch.zeros(9, 64, 64, 3), **blank).ui["faces"]) == 8
+    assert AnalyzeFaces.execute(analysis, no_photo()[0], **blank).ui["faces"] == []
 
 
 def test_an_identity_from_several_photos(analysis: FaceAnalyzer) -> None:
