@@ -5,7 +5,7 @@ from pathlib import Path
 import comfy.utils
 import folder_paths
 import torch
-from comfy_api.latest import io
+from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..core.errors import ConsistentFaceError
@@ -105,10 +105,11 @@ class RemoveBackground(io.ComfyNode):
         mask: Tensor | None = None,
     ) -> io.NodeOutput:
         if not _asked(image, remove_background, bg_color):
-            return io.NodeOutput(image, torch.ones(image.shape[:3]), "")
+            return io.NodeOutput(image, torch.ones(image.shape[:3]), "", ui=ui.PreviewText(""))
         if mask is None:
             mask = _found(image, background_remover)
-        return io.NodeOutput(*replace_background(image, mask, parse_colour(bg_color)))
+        replaced, kept, report = replace_background(image, mask, parse_colour(bg_color))
+        return io.NodeOutput(replaced, kept, report, ui=ui.PreviewText(report))
 
     @classmethod
     def check_lazy_status(

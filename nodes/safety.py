@@ -96,8 +96,9 @@ class CheckSafety(io.ComfyNode):
         verdicts = judge(image, safety_classifier, threshold) if check else ()
         safe = guard(image, verdicts, None if mode == REPORT else Concealment(mode))
         unsafe = any(verdict.unsafe for verdict in verdicts)
-        told = {"safety": [asdict(verdict) for verdict in verdicts]}  # for who asks ComfyUI's history
-        return io.NodeOutput(safe, verdicts, unsafe, describe(verdicts) if check else "not checked", ui=told)
+        report = describe(verdicts) if check else "not checked"
+        told = {"text": [report], "safety": [asdict(verdict) for verdict in verdicts]}  # the editor, ComfyUI's history
+        return io.NodeOutput(safe, verdicts, unsafe, report, ui=told)
 
     @classmethod
     def check_lazy_status(cls, image: Tensor, check: bool, **needed: object) -> list[str]:

@@ -55,7 +55,8 @@ class ScoreIdentity(io.ComfyNode):
         values = [each.value for each in scores] or [0.0]
         same = bool(scores) and all(each.same(same_person) for each in scores)
         report = describe(scores, identity, face_analysis.recogniser, same_person)
-        return io.NodeOutput(sum(values) / len(values), min(values), same, report, ui=ui.PreviewText(report))
+        told = {"text": [report], "likeness": [each.likeness for each in scores]}
+        return io.NodeOutput(sum(values) / len(values), min(values), same, report, ui=told)
 
 
 class KeepBest(io.ComfyNode):

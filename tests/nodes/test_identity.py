@@ -141,7 +141,7 @@ def test_scores_tell_the_person_from_strangers(analysis: FaceAnalyzer, person: I
     output = run("person0_v2")
     likeness, lowest, same, report = output.args
     assert likeness == lowest > 0.8 and same is True and "Picture 1: the same person" in report
-    assert output.ui.as_dict()["text"] == (report,)
+    assert output.ui == {"text": [report], "likeness": [likeness]}
     likeness, lowest, same, report = run("person0_v2", "person1_v0").args
     assert lowest < 0.6 < likeness and isinstance(same, bool)
     nobody = ScoreIdentity.execute(analysis, torch.zeros(2, 64, 64, 3), person, 0.4).args

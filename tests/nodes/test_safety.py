@@ -47,7 +47,7 @@ def test_a_photo_is_scored_and_passes(classifier: Classifier) -> None:
     assert safe is image and unsafe is False
     (verdict,) = verdicts
     assert verdict.score < 0.2 and report == f"picture 1 of 1: safe ({verdict.score:.3f})"
-    assert output.ui == {"safety": [{"score": verdict.score, "unsafe": False}]}
+    assert output.ui == {"text": [report], "safety": [{"score": verdict.score, "unsafe": False}]}
 
 
 def test_the_real_score_decides_at_the_threshold(classifier: Classifier) -> None:
@@ -67,7 +67,7 @@ def test_each_mode_conceals_the_unsafe_picture_alone(mode: str) -> None:
     assert torch.equal(safe[0], images[0]) and torch.equal(safe[1], conceal(images[1], Concealment(mode)))
     assert verdicts == (Verdict(0.1, False), Verdict(0.9, True))
     assert report.splitlines()[1] == "picture 2 of 2: unsafe (0.900)"
-    assert output.ui == {"safety": [{"score": 0.1, "unsafe": False}, {"score": 0.9, "unsafe": True}]}
+    assert output.ui["safety"] == [{"score": 0.1, "unsafe": False}, {"score": 0.9, "unsafe": True}]
 
 
 def test_report_lets_pictures_pass_and_tells() -> None:
@@ -81,7 +81,7 @@ def test_without_the_check_pictures_pass_without_a_verdict() -> None:
     output = CheckSafety.execute(images, None, False, "black", 0.5)
     safe, verdicts, unsafe, report = output.args
     assert safe is images and verdicts == () and unsafe is False and report == "not checked"
-    assert output.ui == {"safety": []}
+    assert output.ui == {"text": ["not checked"], "safety": []}
 
 
 def test_an_empty_batch_passes() -> None:
