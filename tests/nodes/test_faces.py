@@ -1,12 +1,14 @@
 """Load Face Analysis and Analyze Faces, and the identity built from them, as ComfyUI calls them."""
 
 import base64
-import io
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import folder_paths
 import pytest
 import torch
+from comfy_api.latest import io
 from PIL import Image
 
 from consistent_face.core.errors import FaceTooSmallError, ModelMissingError, NoFaceError
@@ -30,6 +32,12 @@ def insightface_folder(face_pack: Path, tmp_path: Path, monkeypatch: pytest.Monk
 @pytest.fixture(scope="module")
 def analysis(face_pack: Path) -> FaceAnalyzer:
     return FaceAnalyzer(face_pack)
+
+
+def told(output: io.NodeOutput) -> list[dict[str, Any]]:
+    """What the face picker is told, by picture."""
+    assert isinstance(output.ui, dict)
+    return output.ui["faces"]
 
 
 def photo(stem: str) -> torch.Tensor:
@@ -115,29 +123,29 @@ def test_the_group_is_too_small_until_asked_for(analysis: FaceAnalyzer) -> None:
 def test_the_picker_is_told_what_was_found(analysis: FaceAnalyzer) -> None:
     couple = torch.cat([photo("person0_v0"), photo("person1_v0")], dim=2)
     output = AnalyzeFaces.execute(analysis, couple, **{**DEFAULTS, "select": "index", "index": "2"})
-    (shown,) = output.ui["faces"]
+    (shown,) = told(output)
     found = output.args[0].photos[0].faces
     head, data = shown["picture"].split(",")
-    small = Image.open(io.BytesIO(base64.b64decode(data)))
+    small = Image.open(BytesIO(base64.b64decode(data)))
     assert head == "data:image/jpeg;base64" and small.format == "JPEG" and small.size == (512, 256)
     height, width = couple.shape[1:3]
     assert [face["chosen"] for face in shown["faces"]] == [False, True]
-    for told, face in zip(shown["faces"], found, strict=True):
-        pixels = [share * side for share, side in zip(told["box"], (width, height) * 2, strict=True)]
-        assert pixels == pytest.approx(face.box) and told["size"] == int(face.size)
+    for one, face in zip(shown["faces"], found, strict=True):
+        pixels = [share * side for share, side in zip(one["box"], (width, height) * 2, strict=True)]
+        assert pixels == pytest.approx(face.box) and one["size"] == int(face.size)
 
 
 def test_the_picker_knows_which_faces_are_too_small(analysis: FaceAnalyzer) -> None:
     chosen = {**DEFAULTS, "without_face": "bypass", "min_size": 44}
-    shown = AnalyzeFaces.execute(analysis, photo("group_solvay_1927"), **chosen).ui["faces"][0]["faces"]
+    shown = told(AnalyzeFaces.execute(analysis, photo("group_solvay_1927"), **chosen))[0]["faces"]
     assert len(shown) == 29 and all(face["usable"] == (face["size"] >= 44) for face in shown)
     assert 0 < sum(face["usable"] for face in shown) < 29
 
 
 def test_the_picker_shows_the_first_pictures_of_a_large_batch(analysis: FaceAnalyzer) -> None:
     blank = {**DEFAULTS, "without_face": "bypass"}
-    assert len(AnalyzeFaces.execute(analysis, torch.zeros(9, 64, 64, 3), **blank).ui["faces"]) == 8
-    assert AnalyzeFaces.execute(analysis, no_photo()[0], **blank).ui["faces"] == []
+    assert len(told(AnalyzeFaces.execute(analysis, torch.zeros(9, 64, 64, 3), **blank))) == 8
+    assert told(AnalyzeFaces.execute(analysis, no_photo()[0], **blank)) == []
 
 
 def test_an_identity_from_several_photos(analysis: FaceAnalyzer) -> None:

@@ -67,6 +67,7 @@ def test_each_mode_conceals_the_unsafe_picture_alone(mode: str) -> None:
     assert torch.equal(safe[0], images[0]) and torch.equal(safe[1], conceal(images[1], Concealment(mode)))
     assert verdicts == (Verdict(0.1, False), Verdict(0.9, True))
     assert report.splitlines()[1] == "picture 2 of 2: unsafe (0.900)"
+    assert isinstance(output.ui, dict)
     assert output.ui["safety"] == [{"score": 0.1, "unsafe": False}, {"score": 0.9, "unsafe": True}]
 
 
