@@ -13,6 +13,7 @@ from ..core.framing import refined_side
 from ..core.insight import FaceAnalyzer
 from ..core.plan import make_plan
 from ..core.sheet import PoseSheet
+from ..core.shown import before_and_after
 from ..core.strength import Strength
 from ..core.targets import Target, from_boxes, from_faces, from_mask, from_sheet, unite
 from . import stage, types
@@ -60,7 +61,9 @@ class RefineFaces(io.ComfyNode):
         models, weight = _models(**inputs)
         side = refined_side(inputs["target_face_size"], inputs["crop_factor"])
         refined = refine_targets(image, plan, models, stage.settings(inputs, inputs["cycles"]), side, canvas)
-        return io.NodeOutput(refined, plan.preview(image), plan.report(inputs["target_face_size"], weight))
+        report = plan.report(inputs["target_face_size"], weight)
+        shown = {"before_after": before_and_after(image, refined, plan.regions)}
+        return io.NodeOutput(refined, plan.preview(image), report, ui=shown)
 
 
 def _framing_inputs() -> list[io.Input]:

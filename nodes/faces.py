@@ -9,10 +9,10 @@ from torch import Tensor
 from ..core import catalog
 from ..core.errors import ModelMissingError
 from ..core.faces import Choice, Faces, Select, WithoutFace, choose_faces
-from ..core.found import found_faces
 from ..core.insight import FaceAnalyzer
 from ..core.overlay import draw_overlay
 from ..core.pack import Provider
+from ..core.shown import found_faces
 from . import folders, types
 
 CATEGORY = "consistent face/faces"
@@ -141,7 +141,7 @@ class AnalyzeFaces(io.ComfyNode):
         marked, report = choose_faces(found, Choice(Select(select), index, min_size), WithoutFace(without_face))
         faces = Faces(tuple(photo for photo in marked if photo.chosen), face_analysis.recogniser)
         count = sum(len(photo.faces) for photo in marked)
-        shown = {"faces": found_faces(image, marked, min_size)}
+        shown = {"faces": found_faces(image, found)}
         return io.NodeOutput(faces, draw_overlay(image, marked), count, report, ui=shown)
 
 
