@@ -33,7 +33,6 @@ def unsampled(ordered: Order) -> Graph:
     """The filled graph with the photo itself in place of what is sampled: the rest runs in a moment."""
     graph = fill(ordered, load(ordered.workflow))
     decoded, photo = [by_title(graph, "Decode"), 0], [by_title(graph, "Fit Photo"), 0]
-    del graph[by_title(graph, "Found Faces")]
     for node in graph.values():
         node["inputs"] = {name: photo if value == decoded else value for name, value in node["inputs"].items()}
     return graph

@@ -49,7 +49,7 @@ async def test_an_unsafe_picture_is_hidden_as_asked(client: Comfy, how: Concealm
     job = await run_unsampled(client, order("face_generator", ASTRONAUT, **values))
     (picture,) = await images(client, job)
     assert job.unsafe == (True,)
-    assert texts(client, job)["Safety Report"].startswith("picture 1 of 1: unsafe (0.")
+    assert texts(client, job)["Safety"].startswith("picture 1 of 1: unsafe (0.")
     hidden = conceal(torch.from_numpy(photo().astype(np.float32) / 255), how).numpy() * 255
     assert np.abs(np.asarray(picture) - hidden).max() < 1.5
     assert np.abs(hidden - photo()).mean() > 5
@@ -61,7 +61,7 @@ async def test_all_pass_unchecked_where_no_check_is_asked(client: Comfy, classif
     job = await run_unsampled(client, order("face_generator", ASTRONAUT, safety_checker=False, **values))
     (picture,) = await images(client, job)
     assert np.array_equal(np.asarray(picture), photo())
-    assert job.unsafe == () and texts(client, job) == {"Safety Report": "not checked"}
+    assert job.unsafe == () and texts(client, job)["Safety"] == "not checked"
 
 
 async def test_nothing_passes_a_check_that_cannot_run(client: Comfy) -> None:
