@@ -25,7 +25,8 @@ def sentences() -> list[str]:
     for path in [*(ROOT / "core").glob("*.py"), *(ROOT / "nodes").glob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.JoinedStr):
-                found.append("".join(part.value if isinstance(part, ast.Constant) else HOLE for part in node.values))
+                parts = (str(part.value) if isinstance(part, ast.Constant) else HOLE for part in node.values)
+                found.append("".join(parts))
             elif isinstance(node, ast.Constant) and isinstance(node.value, str):
                 found.append(node.value)
     return found
@@ -37,7 +38,7 @@ def sections(page: str) -> dict[str, str]:
 
 
 def test_each_node_has_its_page_and_each_page_its_node(comfy: ComfyServer) -> None:
-    assert PAGES == sorted(described(comfy))
+    assert sorted(described(comfy)) == PAGES
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -81,7 +82,7 @@ def test_the_editor_shows_the_page_of_a_node(front: str, request: pytest.Fixture
         page = browser.new_page(viewport={"width": 1920, "height": 1080})
         page.request.post(f"{server.url}/api/settings/Comfy.TutorialCompleted", data="true")
         page.goto(server.url)
-        page.wait_for_function("window.app?.extensionManager && app.graph?.nodes")
+        page.wait_for_function("window.app?.extensionManager?.workflow?.activeWorkflow")
         page.evaluate(
             """() => {
                 const node = LiteGraph.createNode('ConsistentFace_AnalyzeFaces')
