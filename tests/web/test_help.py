@@ -41,6 +41,12 @@ def test_each_node_has_its_page_and_each_page_its_node(comfy: ComfyServer) -> No
     assert sorted(described(comfy)) == PAGES
 
 
+def test_each_node_is_found_by_other_words_than_its_name(comfy: ComfyServer) -> None:
+    for node in described(comfy).values():
+        name = node["display_name"].lower()
+        assert len([alias for alias in node["search_aliases"] if alias.lower() not in name]) >= 3, name
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_has_the_shape_of_all(comfy: ComfyServer, page: str) -> None:
     text, node = (DOCS / f"{page}.md").read_text(encoding="utf-8"), described(comfy)[page]
