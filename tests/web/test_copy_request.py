@@ -34,10 +34,10 @@ def address(comfy: ComfyServer, tmp_path_factory: pytest.TempPathFactory) -> Ite
 def copy(editor: Editor, entry: str) -> str:
     """What a click in the main menu copies."""
     page = editor.page
-    page.locator(".comfy-menu-button-wrapper").first.click()
+    page.locator(".comfy-menu-button-wrapper, [data-testid=comfy-menu-button]").first.click()
     page.get_by_text("File", exact=True).first.hover()
     page.get_by_text(entry, exact=True).first.click()
-    expect(page.get_by_text("is on the clipboard")).to_be_visible()
+    expect(page.get_by_text("is on the clipboard").first).to_be_visible()
     return page.evaluate("navigator.clipboard.readText()")
 
 
@@ -80,7 +80,7 @@ def test_the_service_answers_the_copied_request(set_up: Editor, address: str, tm
 @pytest.mark.parametrize("editor", ["comfy"], indirect=True)
 def test_other_workflows_have_nothing_to_copy(editor: Editor) -> None:
     editor.page.evaluate("app.extensionManager.command.execute('consistentFace.copyJson')")
-    expect(editor.page.get_by_text("answers no endpoint")).to_be_visible()
+    expect(editor.page.get_by_text("answers no endpoint").first).to_be_visible()
     assert (
         editor.page.evaluate("app.canvas.getCanvasMenuOptions().filter(each => /API request/.test(each?.content))")
         == []
@@ -97,4 +97,4 @@ def test_the_canvas_has_the_entries_too(set_up: Editor) -> None:
 def test_a_photo_that_is_gone_is_named(set_up: Editor) -> None:
     set_up.set(("Photo", "image", "gone.jpg"))
     set_up.page.evaluate("app.extensionManager.command.execute('consistentFace.copyJson')")
-    expect(set_up.page.get_by_text("The photo gone.jpg is not in ComfyUI's input folder")).to_be_visible()
+    expect(set_up.page.get_by_text("The photo gone.jpg is not in ComfyUI's input folder").first).to_be_visible()
