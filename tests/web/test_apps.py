@@ -105,4 +105,17 @@ def test_a_form_is_filled_in_and_run(editor: Editor, name: str) -> None:
     result = editor.page.locator(f"img[src*='{name}_']").first
     result.wait_for(timeout=RUN_SECONDS * 1000)
     editor.page.wait_for_function("image => image.complete && image.naturalWidth", arg=result.element_handle())
+    editor.wait_for_widget("Result", "report")
+    assert "Picture 1: " in str(editor.widget("Result", "report"))  # of Score, on the node that shows the picture
+    if name == "consistent_character":
+        shows_its_stages(editor)
     assert editor.complaints == []
+
+
+def shows_its_stages(editor: Editor) -> None:
+    assert "Drawing tile" in str(editor.widget("Upscale", "$$node-text-preview"))
+    assert "Drawing face" in str(editor.widget("Refine", "$$node-text-preview"))
+    refine = "app.graph.nodes.find(node => node.title === 'Refine')"
+    pairs = f"{refine}.widgets.find(widget => widget.name === 'before_after').element.querySelectorAll('img')"
+    sources = editor.page.evaluate(f"[...{pairs}].map(image => image.src)")
+    assert sources and len(sources) % 2 == 0 and len(set(sources)) == len(sources), "each face before and after"
