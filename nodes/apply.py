@@ -21,7 +21,7 @@ class ApplyIdentity(io.ComfyNode):
             category=CATEGORY,
             description="Gives the model the face of an identity, in all its cross-attention layers; an empty identity "
             "returns the model unchanged. Several can follow each other, each with its own mask.",
-            search_aliases=["ip-adapter apply", "ipadapter faceid", "apply face", "face consistency", "layer weights"],
+            search_aliases=["ipadapter faceid", "ip-adapter", "same face", "face consistency", "consistent character"],
             inputs=[
                 io.Model.Input("model"),
                 EncodedIdentity.Input("encoded_identity"),

@@ -75,7 +75,7 @@ class AnalyzeFaces(io.ComfyNode):
             display_name="Analyze Faces (InsightFace)",
             category=CATEGORY,
             description="Finds the faces of each picture, chooses whom to use, and draws what was found.",
-            search_aliases=["detect faces", "find faces", "face picker", "face index", "face embedding"],
+            search_aliases=["detect faces", "face picker", "choose face", "face index", "face embedding"],
             is_output_node=True,  # the face picker runs it alone, before there is anything to make
             inputs=[
                 types.FaceAnalysis.Input("face_analysis"),

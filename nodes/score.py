@@ -33,7 +33,7 @@ class ScoreIdentity(io.ComfyNode):
             category=CATEGORY,
             description="Measures how alike the faces of pictures are to an identity: the cosine of their embeddings, "
             "about 0 for strangers and 1 for the same photo, and a verdict.",
-            search_aliases=["face similarity", "likeness", "compare faces", "same person", "verify face"],
+            search_aliases=["face similarity", "likeness", "cosine similarity", "compare faces", "same person"],
             is_output_node=True,  # the score is worth running for, with nothing connected
             inputs=[
                 FaceAnalysis.Input("face_analysis", tooltip="With the recogniser that made the identity."),

@@ -28,7 +28,7 @@ function addField(node) {
     getValue: () => area.value,
     setValue: (text) => (area.value = text),
   };
-  const widget = node.addDOMWidget("report", "text", area, options);
+  const widget = node.addDOMWidget("report", "report", area, options);
   widget.serialize = false; // nor does it belong to the saved workflow
   return widget;
 }
