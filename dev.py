@@ -28,7 +28,7 @@ TORCH = ["torch==2.13.0"]
 TORCH_COMPANIONS = ["torchvision==0.28.0", "torchaudio==2.11.0"]
 INPUTS = ["dev.py", "pyproject.toml", "requirements.txt", "tools/host.py"]  # a change in these sets up again
 GROUPS = {
-    "test": ["tools", "service", "bench", "test"],
+    "test": ["tools", "service", "bench", "people", "test"],
     "bench": ["tools", "service", "bench"],
     "demo": ["tools", "service"],
     "serve": ["tools", "service"],

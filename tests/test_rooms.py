@@ -17,9 +17,10 @@ ALLOWED = {
         *("aiohttp", "annotated_types", "cryptography", "fastapi", "limits", "obstore", "PIL", "prometheus_client"),
         *("pydantic", "pydantic_settings", "sqlalchemy", "starlette", "uvicorn", "yarl"),
     },
+    "demo_model": {"torch", "numpy", "PIL", "safetensors", "onnx", "transformers", "openvino"},
 }
 # Pack rooms that a room may reach by relative imports; data flows one way.
-REACHES = {"core": {"core"}, "nodes": {"core", "nodes"}, "api": {"api"}}
+REACHES = {"core": {"core"}, "nodes": {"core", "nodes"}, "api": {"api"}, "demo_model": {"core", "demo_model", "tools"}}
 # The Comfy Registry refuses these in what it publishes.
 FORBIDDEN = {"subprocess", "importlib", "urllib", "http", "socket", "requests", "sqlite3", "ctypes"}
 FILES = [(room, path) for room in ALLOWED for path in sorted((ROOT / room).rglob("*.py"))]
