@@ -66,22 +66,27 @@ class Network(nn.Module):
             self.names = [name for name in file.files if name != "steps"]
             for number, name in enumerate(self.names):
                 self.register_buffer(f"x{number}", torch.from_numpy(file[name]).float())
+        self.last = {name: number for number, (_, inputs, _, _) in enumerate(self.steps) for name in inputs}
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.values(x, len(self.steps))[self.end]
+        return self.run(x, [self.end])[0]
 
-    def values(self, x: Tensor, count: int) -> dict[str, Any]:
-        """All values by name after the first `count` steps."""
+    def run(self, x: Tensor, wanted: list[str]) -> list[Tensor]:
+        """The values of these names; each other one is let go after its last use, for a batch's are gigabytes."""
         values: dict[str, Any] = {name: getattr(self, f"x{number}") for number, name in enumerate(self.names)}
         values[self.start] = x
-        for kind, inputs, output, settings in self.steps[:count]:
+        for number, (kind, inputs, output, settings) in enumerate(self.steps):
             values[output] = OPERATIONS[kind](*(values[name] for name in inputs if name), **settings)
-        return values
+            for name in {*inputs, output} - {*wanted}:
+                if self.last.get(name, -1) <= number:
+                    values.pop(name, None)
+            if all(name in values for name in wanted):
+                break
+        return [values[name] for name in wanted]
 
     def features(self, x: Tensor, at: tuple[int, ...]) -> list[Tensor]:
         """What these steps give, each pixel's channels brought to length 1: a distance of looks, as in LPIPS."""
-        values = self.values(x, at[-1] + 1)
-        return [F.normalize(values[self.steps[number][2]], dim=1) for number in at]
+        return [F.normalize(value, dim=1) for value in self.run(x, [self.steps[number][2] for number in at])]
 
 
 def convolve(x: Tensor, w: Tensor, b: Tensor | None = None, **s: Any) -> Tensor:
