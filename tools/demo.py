@@ -8,7 +8,7 @@ import shutil
 import sys
 import time
 import webbrowser
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import aiohttp
@@ -17,7 +17,7 @@ from ..api.comfy import Comfy
 from ..api.graph import PARAMETERS, load
 from ..api.order import Value
 from ..core import catalog
-from . import offline
+from . import offline, trained
 from .demo_page import Shown, page
 from .demo_requests import REQUESTS, Request
 from .paths import HOST, MODELS, ROOT
@@ -28,6 +28,11 @@ OUTPUT = ROOT / "output" / "demo"
 NOISE = (
     "The real models of {workflows} are not installed, so small ones with random weights stand in: the pictures are "
     "noise, made by the same code. 'python dev.py models' fetches the real ones: --set sdxl, --set sd15."
+)
+FACES = (
+    "The real models of {workflows} are not installed, so a small one stands in: trained on faces of people who do not "
+    "exist, it knows faces alone, no places, clothes or poses (demo_model/README.md). 'python dev.py models' "
+    "fetches the real ones: --set sdxl, --set sd15."
 )
 PREVIEWS = {"Found Faces": "faces", "Drawn Sheet": "poses", "Refined Faces": "refined"}  # by title
 WAIT = 3600  # seconds for a request; the service answers when it is done
@@ -56,9 +61,14 @@ def small_values(workflow: str) -> dict[str, Value]:
     return {name: value for name, value in SMALL.items() if name in PARAMETERS[workflow]}
 
 
-def small_models(request: Request) -> dict[str, Value]:
-    """Of these, what the request does not say: which model files, and the sizes that suit them."""
+def small_models(request: Request, names: Mapping[str, str]) -> dict[str, Value]:
+    """Of these, what the request does not say: which model files, and the sizes that suit them.
+
+    `names` are the files of the trained model, by parameter; empty where its weights are not there.
+    """
     values = small_values(request.workflow)
+    if names:
+        values |= {**names, **trained.SUITS[request.workflow]}
     return {name: value for name, value in values.items() if name not in ("steps", *request.small)}
 
 
@@ -69,14 +79,14 @@ def real_models_present(workflow: str) -> bool:
     return all((MODELS / file.folder / file.name).exists() for file in files)
 
 
-def run_all(small: Collection[str]) -> list[Shown]:
-    """All requests, with the small models for the workflows named in `small`."""
+def run_all(small: Collection[str], names: Mapping[str, str]) -> list[Shown]:
+    """All requests, with the small models for the workflows named in `small`; `names` as in small_models."""
     shutil.rmtree(DATA, ignore_errors=True)
-    names = {request.workflow: small_models(request) for request in REQUESTS if request.workflow in small}
+    models = {request.workflow: small_models(request, names) for request in REQUESTS if request.workflow in small}
     settings = {
         "port": free_port(),
         "data": DATA,
-        "models": json.dumps(names),
+        "models": json.dumps(models),
         "leave_runs": True,  # so that the faces found can be shown
         "sync_wait_s": WAIT,
         "modelslab_sync_wait_s": WAIT,
@@ -135,15 +145,17 @@ def has_screen() -> bool:
 def main() -> int:
     started = time.monotonic()
     small = [request.workflow for request in REQUESTS if not real_models_present(request.workflow)]
-    note = NOISE.format(workflows=", ".join(small)) if small else ""
+    names: dict[str, str] = {}
+    note = (FACES if trained.present() else NOISE).format(workflows=", ".join(small)) if small else ""
     if small:
         print(note)
         offline.make()
+        names = trained.make() if trained.present() else {}
     shutil.rmtree(OUTPUT, ignore_errors=True)
     OUTPUT.mkdir(parents=True)
     print("Starting ComfyUI ...", flush=True)
     try:
-        shown = run_all(small)
+        shown = run_all(small, names)
     except ServerError as error:
         print(f"{error} ComfyUI's log is {HOST / 'demo.log'}.", file=sys.stderr)
         return 1
