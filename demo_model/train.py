@@ -21,7 +21,7 @@ from .faces import Recogniser
 from .networks import Network
 from .preview import CAPTIONS, preview
 from .recipe import Recipe, Spent
-from .unet_stage import Model, Trainer, train_unet
+from .unet_stage import Model, Trainer, draw, train_unet
 from .vae import Autoencoder
 from .vae_stage import train_vae
 
@@ -39,7 +39,7 @@ class Session:
         self.folder, self.state, self.recipe, self.spent = folder, state, recipe, Spent()
         self.vae, self.model, self.average = Autoencoder(), Model(), Model()
         for network in (self.vae, self.model, self.average):
-            network.to(self.device)
+            network.to(self.device, memory_format=torch.channels_last)
         self.average.load_state_dict(self.model.state_dict())
         self.average.requires_grad_(False)
         fused = self.device.type == "cuda"
@@ -105,6 +105,8 @@ class Session:
         recogniser = Recogniser(self.folder / data.RECOGNISER, self.device)
         predict = torch.compile(self.model) if self.device.type == "cuda" else self.model
         trainer = Trainer(self.model, self.average, self.optimizer, self.vae, recogniser, self.recipe, predict)
+        if predict is not self.model:
+            trainer.warm(draw(bank, texts, self.recipe, self.spent.unet_steps))
         while not self.done and time.monotonic() < until:
             stop = min(until, time.monotonic() + SLICE)
             if figures := train_unet(trainer, bank, texts, self.spent, stop):

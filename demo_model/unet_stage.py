@@ -90,16 +90,25 @@ class Trainer:
     recipe: Recipe
     predict: Callable[..., Tensor]  # the model, compiled where that pays
 
-    def step(self, batch: Batch, number: int, share: float) -> tuple[float, float]:
-        """Returns the weighted error of the noise, and the mean likeness of the judged rows (NaN before its time)."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.recipe.rate_at_best * self.recipe.rate(number, share)
+    def look(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """The noisy latents, the noise that the model finds in them, and what is left of the pictures."""
         device = batch.latents.device
         left = shares(device)[batch.time]
         noisy = noised(batch.latents, batch.noise, left)
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             found = self.predict(noisy, batch.time, batch.text.to(noisy.dtype), batch.embedding, batch.strength)
-        found = found.float()
+        return noisy, found.float(), left
+
+    def warm(self, batch: Batch) -> None:
+        """Compiles what is to be compiled, which takes a minute, and changes nothing."""
+        self.look(batch)[1].sum().backward()
+        self.optimizer.zero_grad()
+
+    def step(self, batch: Batch, number: int, share: float) -> tuple[float, float]:
+        """Returns the weighted error of the noise, and the mean likeness of the judged rows (NaN before its time)."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.recipe.rate_at_best * self.recipe.rate(number, share)
+        noisy, found, left = self.look(batch)
         error = (importance(left) * (found - batch.noise).square().mean((1, 2, 3))).mean()
         alike = torch.full((), float("nan"))
         total = error
