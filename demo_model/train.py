@@ -38,7 +38,8 @@ class Session:
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
         self.folder, self.state, self.recipe, self.spent = folder, state, recipe, Spent()
         self.vae, self.model, self.average = Autoencoder(), Model(), Model()
-        for network in (self.vae, self.model, self.average):
+        networks: tuple[Any, ...] = (self.vae, self.model, self.average)
+        for network in networks:
             network.to(self.device, memory_format=torch.channels_last)
         self.average.load_state_dict(self.model.state_dict())
         self.average.requires_grad_(False)
