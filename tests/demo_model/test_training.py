@@ -123,7 +123,7 @@ def test_another_text_model_is_told(packed: Path, tmp_path: Path) -> None:
     from consistent_face.demo_model.bank import encode_texts
 
     with np.load(packed / data.CAPTIONS) as file:
-        np.savez(tmp_path / data.CAPTIONS, known=file["known"], negative=file["negative"], check=file["check"] + 0.01)
+        np.savez(tmp_path / data.CAPTIONS, known=file["known"], negative=file["negative"], check=file["check"] + 0.1)
     with pytest.raises(RuntimeError, match="differs from the one that packed the captions"):
         encode_texts(tmp_path, torch.tensor([0]))
 
