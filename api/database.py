@@ -1,9 +1,10 @@
 """The SQLite file: one writer at a time, and nothing left in it of what is deleted.
 
-Every commit survives the death of the process; the acceptance of a job also that of the machine (`durable`): what a
-dead machine forgets of a run is found again in ComfyUI or run again.
+Every commit survives the death of the process, and after `sync` that of the machine. Acceptances are synced before they
+are answered; what a dead machine forgets of a run is found again in ComfyUI or run again.
 """
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,12 +17,13 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from .tables import Base
 
-PRAGMAS = ("journal_mode=WAL", "busy_timeout=20000", "secure_delete=ON")
+NAME = "jobs.db"
+PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=20000", "secure_delete=ON")
 
 
 def _connect(folder: Path) -> Engine:
     folder.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(f"sqlite:///{(folder / 'jobs.db').as_posix()}", pool_size=20)
+    engine = create_engine(f"sqlite:///{(folder / NAME).as_posix()}", pool_size=20)
     event.listen(engine, "connect", _prepare)
     event.listen(engine, "begin", _begin)
     Base.metadata.create_all(engine)
@@ -39,11 +41,8 @@ def _begin(connection: Connection) -> None:
 
     Reading needs none: it is one statement, which sees one moment by itself.
     """
-    options = connection.get_execution_options()
-    if options.get("writes"):
-        driver = connection.connection.cursor()
-        driver.execute(f"PRAGMA synchronous={'FULL' if options.get('durable') else 'NORMAL'}")
-        driver.execute("BEGIN IMMEDIATE")
+    if connection.get_execution_options().get("writes"):
+        connection.connection.cursor().execute("BEGIN IMMEDIATE")
 
 
 class Database:
@@ -53,9 +52,9 @@ class Database:
     """
 
     def __init__(self, folder: Path):
-        engine = self._reading = _connect(folder)
-        self._writing = engine.execution_options(writes=True)
-        self._accepting = engine.execution_options(writes=True, durable=True)
+        self._reading = _connect(folder)
+        self._writing = self._reading.execution_options(writes=True)
+        self._log = folder / f"{NAME}-wal"
         self._turn = threading.Lock()  # SQLite's own waiting for another writer sleeps too long
 
     def close(self) -> None:
@@ -67,10 +66,14 @@ class Database:
             yield session
 
     @contextmanager
-    def write(self, durable: bool = False) -> Iterator[Session]:
-        engine = self._accepting if durable else self._writing
-        with self._turn, Session(engine, expire_on_commit=False) as session, session.begin():
+    def write(self) -> Iterator[Session]:
+        with self._turn, Session(self._writing, expire_on_commit=False) as session, session.begin():
             yield session
+
+    def sync(self) -> None:
+        """Waits until the disk has all commits. SQLite's own way of it would keep all writers waiting meanwhile."""
+        with self._log.open("rb+") as log:  # it holds what is not in the database file yet; no lock hangs on it
+            os.fsync(log.fileno())
 
     def compact(self) -> None:
         """Empties the write-ahead log, in which deleted rows would stand until it is written over.

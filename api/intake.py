@@ -26,13 +26,12 @@ class Intake:
         self._settings = settings
         self._session = session
 
-    async def photo(self, source: Source, name: str) -> Photo:
-        """Raises PictureError, which names the field."""
-        if isinstance(source, str) and is_url(source.strip()):
-            source = await self._fetch(source.strip(), name)
-        return await asyncio.to_thread(self._accept, source, name)
+    async def fetched(self, source: Source, name: str) -> Source:
+        """The bytes behind a URL; every other source as it is. Raises PictureError, which names the field."""
+        return await self._fetch(source.strip(), name) if isinstance(source, str) and is_url(source.strip()) else source
 
-    def _accept(self, source: Source, name: str) -> Photo:
+    def photo(self, source: Source, name: str) -> Photo:
+        """Decodes, which takes its time: not for the event loop. Raises PictureError, which names the field."""
         settings = self._settings
         content = source if isinstance(source, bytes) else decode(source.strip(), name, settings.max_picture)
         return accept(content, name, settings.max_picture, settings.max_pixels)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator
 
 from .comfy import Comfy, ComfyError, LostError, TimedOutError, UnreachableError
@@ -13,6 +14,8 @@ from .pictures import deliverable, low_res
 from .service import Service
 from .tables import JobRow
 
+LOG = logging.getLogger("consistent_face.runner")
+FILE_LOST = "A file of this job cannot be read or written: send the request again, or tell the operator the job's id."
 STORAGE_ATTEMPTS = 5  # before a bucket that takes nothing fails the job
 WATCH = 0.5  # seconds between two looks at the cancel flag
 
@@ -59,8 +62,11 @@ async def run_job(row: JobRow, service: Service, comfy: Comfy) -> JobRow | None:
         raise
     except RunError as error:
         return store.fail(row.id, row.attempt, error.kind, str(error), keep)
-    except (ComfyError, OrderError, TemplateError, OSError) as error:
+    except (ComfyError, OrderError, TemplateError) as error:
         return store.fail(row.id, row.attempt, type(error).__name__, str(error), keep)
+    except OSError as error:  # whose text names folders of this machine
+        LOG.error("A file of a job", exc_info=error, extra={"job": row.id})
+        return store.fail(row.id, row.attempt, type(error).__name__, FILE_LOST, keep)
     return None
 
 

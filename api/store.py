@@ -25,7 +25,7 @@ class Store(Lookup):
 
         Raises ConflictError, BusyError, CreditsError.
         """
-        with self.write(durable=True) as session:
+        with self.write() as session:
             if (earlier := earlier_of(session, row)) is not None:
                 return earlier
             _check_concurrency(session, row.key_id, concurrency)

@@ -12,7 +12,6 @@ from .graph import settle
 from .intake import Source
 from .order import Order, OrderError, Value
 from .parts import pictures
-from .pictures import Photo
 from .requests import Asked
 from .service import Service, remove_photos
 from .tables import JobRow
@@ -40,7 +39,8 @@ class Wanted:
 async def submit(asked: Asked, wanted: Wanted) -> JobRow:
     """The accepted job, or the one that the same idempotency key made before.
 
-    When this returns the job is on disk, its photos too. Raises InputError, BusyError, CreditsError, ConflictError.
+    When this returns, the job outlives the machine; if the power fails before the disk has its photo, it fails with a
+    reason. Raises InputError, BusyError, CreditsError, ConflictError.
     """
     service = asked.service
     digest = _digest(wanted)
@@ -49,11 +49,13 @@ async def submit(asked: Asked, wanted: Wanted) -> JobRow:
         if earlier is not None:
             return earlier
     order = _settled(wanted)
-    photos = {name: await service.intake.photo(source, label) for name, (label, source) in wanted.photos.items()}
+    sources = {
+        name: (label, await service.intake.fetched(source, label)) for name, (label, source) in wanted.photos.items()
+    }
     row = _row(asked, wanted, order, digest)
-    row.photos = {name: f"{order.id}-{name}{photo.suffix}" for name, photo in photos.items()}
-    accepted = await asyncio.to_thread(_keep, row, photos, service)
+    accepted = await asyncio.to_thread(_keep, row, sources, service)
     await service.ring()
+    await asyncio.to_thread(service.store.sync)  # while the job starts
     return accepted
 
 
@@ -86,8 +88,10 @@ def _row(asked: Asked, wanted: Wanted, order: Order, digest: str) -> JobRow:
     )
 
 
-def _keep(row: JobRow, photos: Mapping[str, Photo], service: Service) -> JobRow:
+def _keep(row: JobRow, sources: Mapping[str, tuple[str, Source]], service: Service) -> JobRow:
     """The photos first: whoever starts the job finds them."""
+    photos = {name: service.intake.photo(source, label) for name, (label, source) in sources.items()}
+    row.photos = {name: f"{row.id}-{name}{photo.suffix}" for name, photo in photos.items()}
     for name, photo in photos.items():
         (service.photos / row.photos[name]).write_bytes(photo.content)
     try:

@@ -97,7 +97,8 @@ def site() -> Iterator[Site]:
 async def take(url: str, loopback: bool, **more: object) -> bytes:
     settings = Settings(allow_loopback=loopback, **more)  # type: ignore[arg-type]
     async with guarded_session(loopback, 5) as session:
-        return (await Intake(settings, session).photo(url, "image")).content
+        intake = Intake(settings, session)
+        return intake.photo(await intake.fetched(url, "image"), "image").content
 
 
 @pytest.mark.parametrize("url", URLS)

@@ -16,7 +16,7 @@ import requests
 
 from consistent_face.tests.api.graphs import make
 from consistent_face.tools.paths import ROOT
-from consistent_face.tools.server import ComfyServer, comfyui, free_port
+from consistent_face.tools.server import START_SECONDS, ComfyServer, comfyui, free_port
 
 STATES = ["queued", "running", "pending", "in_progress", "completed", "succeeded"]
 PICTURES = 2
@@ -57,12 +57,13 @@ class World:
             [sys.executable, "-m", "api"], cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT
         )
         log.close()
-        for _ in range(600):
+        end = time.monotonic() + START_SECONDS
+        while time.monotonic() < end:
             with contextlib.suppress(requests.ConnectionError):
                 requests.get(f"{self.url}/healthz", timeout=5)
                 return
             time.sleep(0.05)
-        raise AssertionError((self.folder / "service.log").read_text())
+        raise AssertionError((self.folder / "service.log").read_text()[-3000:])
 
     def kill(self, who: str) -> None:
         if who in ("service", "both") and self.service is not None:
