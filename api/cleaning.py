@@ -67,6 +67,8 @@ async def sweep_once(service: Service, comfy: Comfy) -> None:
         if (cancelled := service.store.cancel(row.id, service.settings.retention_s)) is not None:
             service.ended(cancelled)
     ended = await asyncio.to_thread(service.store.uncleaned)
+    if ended:
+        await asyncio.to_thread(service.store.sync)  # an end that the machine forgot would need its photo again
     for row in ended:
         remove_photos(row, service.photos)  # at once, however long ComfyUI takes
     for row in ended:
