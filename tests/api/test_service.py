@@ -10,7 +10,7 @@ import pytest
 import requests
 from PIL import Image
 
-from consistent_face.tests.api.conftest import Running
+from consistent_face.tests.api.conftest import Running, Settings, serving
 
 META = (
     "base64 face_image file_prefix guidance_scale height negative_prompt num_inference_steps outdir prompt "
@@ -122,6 +122,19 @@ def test_a_client_that_hangs_up_cancels_nothing(running: Running, consistency: C
     while not jobs:  # the request may still be read
         jobs = running.get("/jobs").json()["jobs"]
     assert running.wait(jobs[0]["id"])["state"] == "succeeded"
+
+
+def test_a_lost_photo_fails_the_job_without_naming_folders(
+    with_comfy: Settings, consistency: Callable[..., dict]
+) -> None:
+    with serving(with_comfy, run_jobs=False) as one:
+        job = one.post("/getImagetoImage", consistency(celery=True)).json()["task_id"]
+        (photo,) = one.service.photos.iterdir()
+        photo.unlink()
+    with serving(with_comfy) as one:
+        ended = one.wait(job)
+    assert (ended["state"], "send the request again" in ended["error"]) == ("failed", True)
+    assert photo.name not in ended["error"] and str(with_comfy.data) not in ended["error"]
 
 
 def test_orders_over_max_batch_become_several_prompts(running: Running, consistency: Callable[..., dict]) -> None:
