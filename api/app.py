@@ -25,6 +25,7 @@ from .webhooks import deliver
 from .worker import keep_going, work
 
 STOP_SECONDS = 10.0  # for the jobs at hand at a graceful stop; what is not done then is taken up at the next start
+CLEAN_SECONDS = 5.0  # then, for what has ended meanwhile; what is not cleaned then is cleaned after the next start
 CORS_HEADERS = ["content-type", "authorization", "x-api-key", "idempotency-key"]
 CORS_EXPOSED = ["x-remaining-credits", "x-warnings", "x-image-count", "x-seed-value", "link"]
 
@@ -62,7 +63,7 @@ def create_app(settings: Settings, run_jobs: bool = True) -> FastAPI:
 
 @contextlib.asynccontextmanager
 async def _running(service: Service, run_jobs: bool) -> AsyncIterator[None]:
-    """The work behind the requests. At the end runners may finish what they have at hand, for a while."""
+    """The work behind the requests. At the end runners may finish what they have at hand, and it is cleaned."""
     stopping = asyncio.Event()
     workers = service.settings.workers if run_jobs else 0
     behind = [asyncio.create_task(keep_going(partial(work, service, stopping))) for _ in range(workers)]
@@ -80,7 +81,7 @@ async def _running(service: Service, run_jobs: bool) -> AsyncIterator[None]:
         await asyncio.gather(*behind, *others, return_exceptions=True)
         if run_jobs:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(STOP_SECONDS):
+                async with asyncio.timeout(CLEAN_SECONDS):
                     await sweep_once(service, Comfy(service.settings.comfy_url, service.inside))
 
 
