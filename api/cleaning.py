@@ -28,8 +28,7 @@ async def clean(row: JobRow, service: Service, comfy: Comfy) -> None:
     """Removes an ended job's photo everywhere, and its run and pictures from ComfyUI; tried again while that fails."""
     remove_photos(row, service.photos)
     try:
-        if not service.settings.leave_runs:
-            await _clean_comfy(row, service, comfy)
+        await _clean_comfy(row, service, comfy)
     except (ComfyError, OSError) as error:
         LOG.warning("ComfyUI is not cleaned yet: %s", error, extra={"job": row.id})
         return

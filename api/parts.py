@@ -41,13 +41,13 @@ def parts(order: Order, largest: int) -> list[Part]:
     ]
 
 
-def cut(graph: Graph, workflow: str, part: Part, previews: bool = False) -> Graph:
-    """A copy of a filled graph that makes the part's pictures alone, and no `previews` unless they are wanted.
+def cut(graph: Graph, workflow: str, part: Part) -> Graph:
+    """A copy of a filled graph that makes the part's pictures, and nothing else.
 
     The whole batch is laid out, and the part taken from it by index: ComfyUI then draws each picture's noise as in the
     whole batch. Equal pictures need a sampler that draws noise once; ancestral ones draw it per step and batch.
     """
-    graph = copy.deepcopy(graph if previews else _needed(graph))
+    graph = copy.deepcopy(_needed(graph))
     slot = next((slot for name, slot in PARAMETERS[workflow].items() if name in COUNTS), None)
     source = next((node for node, content in graph.items() if slot and content["_meta"]["title"] == slot.title), None)
     if part.total == 1 or source is None:

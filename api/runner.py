@@ -113,7 +113,7 @@ async def _post(row: JobRow, part: Part, service: Service, comfy: Comfy) -> None
         raise RunError("LostError", f"ComfyUI was lost {service.settings.max_posts} times while this job ran.")
     order = service.order(row)
     filled = fill(order, load(order.workflow, service.settings.workflows))
-    graph = cut(filled, order.workflow, part, service.settings.leave_runs)
+    graph = cut(filled, order.workflow, part)
     for parameter, photo in order.photos.items():
         await comfy.upload(photo, photo_name(order, parameter))
     await comfy.queue(part.id, graph)

@@ -27,7 +27,6 @@ class Settings(BaseSettings):
     models: dict[str, dict[str, str | int]] = Field(default_factory=dict)  # workflow -> parameters that always hold
     workers: int = Field(default=2, ge=1)  # jobs handed to ComfyUI at a time; it runs them one by one
     max_batch: int = Field(default=4, ge=1)  # pictures a prompt; larger orders become several prompts
-    leave_runs: bool = False  # development: previews are made, and photo, pictures and history stay in ComfyUI
     job_timeout: float = 3600
     max_posts: int = Field(default=3, ge=1)  # how often a run that ComfyUI lost is given to it again
     sync_wait_s: float = 600

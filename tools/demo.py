@@ -13,7 +13,6 @@ from pathlib import Path
 
 import aiohttp
 
-from ..api.comfy import Comfy
 from ..api.graph import PARAMETERS, load
 from ..api.order import Value
 from ..core import catalog
@@ -34,7 +33,6 @@ FACES = (
     "exist, it knows faces alone, no places, clothes or poses (demo_model/README.md). 'python dev.py models' "
     "fetches the real ones: --set sdxl, --set sd15."
 )
-PREVIEWS = {"Found Faces": "faces", "Drawn Sheet": "poses", "Refined Faces": "refined"}  # by title
 WAIT = 3600  # seconds for a request; the service answers when it is done
 # What the small models ask for: they know SD1.5 at 256x256 alone.
 SMALL: dict[str, Value] = {
@@ -87,7 +85,6 @@ def run_all(small: Collection[str], names: Mapping[str, str]) -> list[Shown]:
         "port": free_port(),
         "data": DATA,
         "models": json.dumps(models),
-        "leave_runs": True,  # so that the faces found can be shown
         "sync_wait_s": WAIT,
         "modelslab_sync_wait_s": WAIT,
     }
@@ -95,10 +92,10 @@ def run_all(small: Collection[str], names: Mapping[str, str]) -> list[Shown]:
         comfyui(HOST / "demo.log", ["--disable-api-nodes"]) as server,
         service(HOST / "demo-service.log", server, settings) as url,
     ):
-        return [asyncio.run(run(url, server.url, request, request.workflow in small)) for request in REQUESTS]
+        return [asyncio.run(run(url, request, request.workflow in small)) for request in REQUESTS]
 
 
-async def run(url: str, comfy_url: str, request: Request, small: bool) -> Shown:
+async def run(url: str, request: Request, small: bool) -> Shown:
     """Sends one vendor's request, and writes the pictures that came of it."""
     body = {**request.body, **(request.small if small else {})}
     sent = {name: base64.b64encode(path.read_bytes()).decode() for name, path in request.pictures.items()}
@@ -114,12 +111,9 @@ async def run(url: str, comfy_url: str, request: Request, small: bool) -> Shown:
             job = await answer.json()
         pictures = [(f"result-{number}", link) for number, link in enumerate(job["results"], start=1)]
         contents = {name: await fetched(session, link) for name, link in pictures}
-        comfy = Comfy(comfy_url, session)
-        ran = await comfy.job(job_id)
-        previews = {kind: ran.outputs.get(title, ()) if ran else () for title, kind in PREVIEWS.items()}
-        before = {f"{kind}-1": await comfy.picture(found[0]) for kind, found in previews.items() if found}
     print(f"\r  POST {request.path}: {len(pictures)} pictures in {time.monotonic() - started:.1f} s", flush=True)
-    return show(request.workflow, {**before, **contents}, {**body, "seed": job["seed"]}, job["seconds"])
+    photos = {f"sent-{name}": path.read_bytes() for name, path in request.pictures.items()}
+    return show(request.workflow, {**photos, **contents}, {**body, "seed": job["seed"]}, job["seconds"])
 
 
 async def fetched(session: aiohttp.ClientSession, link: str) -> bytes:
@@ -128,7 +122,7 @@ async def fetched(session: aiohttp.ClientSession, link: str) -> bytes:
 
 
 def show(workflow: str, pictures: dict[str, bytes], settings: dict[str, object], seconds: float) -> Shown:
-    """Writes a request's pictures; the first is the photo with the faces that were found."""
+    """Writes a request's pictures: those that were sent, then the results."""
     names = []
     for name, content in pictures.items():
         suffix = "jpg" if content.startswith(b"\xff\xd8") else "png"

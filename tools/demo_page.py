@@ -1,5 +1,6 @@
-"""The page of the demo: for each workflow the photo with the found faces, the results, the settings, the time."""
+"""The page of the demo: for each workflow what was sent, the results, the settings, the time."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -16,11 +17,7 @@ figure img { background: repeating-conic-gradient(#bbb 0 25%, #fff 0 50%) 0 0 / 
 figcaption, td:first-child, .time { color: #888; }
 td { padding: .1rem 1rem .1rem 0; vertical-align: top; }
 """
-CAPTIONS = {
-    "faces": "the photo, with the face that was found",
-    "poses": "the poses",
-    "refined": "the faces that were redrawn",
-}
+SENT = re.compile(r"-sent-(\w+)\.")  # in a file's name, before the field that it was sent in
 
 
 @dataclass(frozen=True)
@@ -34,7 +31,8 @@ class Shown:
 
 
 def caption(name: str) -> str:
-    return next((caption for kind, caption in CAPTIONS.items() if f"-{kind}-" in name), "result")
+    sent = SENT.search(name)
+    return f"sent: {sent[1]}" if sent else "result"
 
 
 def section(shown: Shown) -> str:
