@@ -41,7 +41,7 @@ class Generator:
     """Pictures by number."""
 
     def __init__(self) -> None:
-        import openvino
+        import openvino  # pyright: ignore[reportMissingImports]  # of the group "people", which nothing else needs
 
         core, folder = openvino.Core(), "random_face/data/mobilestylegan_ffhq_"
         with tempfile.TemporaryDirectory() as unpacked, zipfile.ZipFile(download(*WHEEL)) as wheel:
