@@ -17,7 +17,7 @@ ALLOWED = {
         *("aiohttp", "annotated_types", "cryptography", "fastapi", "limits", "obstore", "PIL", "prometheus_client"),
         *("pydantic", "pydantic_settings", "sqlalchemy", "starlette", "uvicorn", "yarl"),
     },
-    "demo_model": {"torch", "numpy", "PIL", "safetensors", "onnx", "transformers", "openvino", "cv2"},
+    "demo_model": {"torch", "numpy", "PIL", "safetensors", "onnx", "transformers", "openvino", "onnxruntime"},
 }
 # Pack rooms that a room may reach by relative imports; data flows one way.
 REACHES = {"core": {"core"}, "nodes": {"core", "nodes"}, "api": {"api"}, "demo_model": {"core", "demo_model", "tools"}}
