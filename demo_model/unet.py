@@ -1,4 +1,4 @@
-"""The small UNet and its FaceID adapter, for training: LDM's names and sums, so that ComfyUI loads the state as it is.
+"""The small UNet, for training: LDM's names and sums, so that ComfyUI loads the state as it is.
 
 Two levels of one block, 320 channels each, and three transformers where the bytes do most: 29.6 million parameters.
 A single level would know the place of a pixel only near the borders, for nothing but padding tells a convolution where
@@ -13,12 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..core.projection import FaceProjection
-
-WIDTH, CONTEXT, EMBEDDING = 320, 768, 512
+WIDTH, CONTEXT = 320, 768
 HEADS = 8
-TOKENS = 4  # of a face
-HIDDEN = 1024  # of the projection, as published
 Face = tuple[Tensor, Tensor]  # keys and values of one layer [B, T, width]
 
 
@@ -175,27 +171,3 @@ def sinusoids(time: Tensor) -> Tensor:
     speeds = torch.exp(-math.log(10000) * torch.arange(half, device=time.device) / half)
     angles = time.float()[:, None] * speeds
     return torch.cat([angles.cos(), angles.sin()], dim=-1)
-
-
-class Adapter(nn.Module):
-    """FaceID in the published layout: the pack's own projection, and keys and values for each transformer."""
-
-    def __init__(self, layers: int = 3) -> None:
-        super().__init__()
-        outputs = TOKENS * CONTEXT
-        sizes = {"proj.0.weight": (HIDDEN, EMBEDDING), "proj.2.weight": (outputs, HIDDEN), "norm.weight": (CONTEXT,)}
-        self.image_proj = FaceProjection({name: torch.empty(size) for name, size in sizes.items()}, nn)
-        parts = ("to_k_ip", "to_v_ip")
-        self.ip_adapter = nn.ModuleDict(
-            {
-                str(2 * layer + 1): nn.ModuleDict({part: nn.Linear(CONTEXT, WIDTH, bias=False) for part in parts})
-                for layer in range(layers)
-            }
-        )
-
-    def forward(self, embedding: Tensor, strength: Tensor) -> list[Face]:
-        """Unit embeddings [B, 512], zeros for nobody, and the weight of each [B]."""
-        tokens = self.image_proj(embedding)
-        scale = strength.to(tokens.dtype)[:, None, None]
-        pairs: Any = self.ip_adapter.values()
-        return [(pair["to_k_ip"](tokens), pair["to_v_ip"](tokens) * scale) for pair in pairs]

@@ -9,11 +9,12 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from . import views
+from .adapter import Adapter
 from .bank import Bank, Texts
 from .diffusion import STEPS, cleaned, importance, noised, shares
 from .faces import Recogniser
 from .recipe import Recipe, Spent
-from .unet import Adapter, UNet
+from .unet import UNet
 from .vae import Autoencoder
 
 WIGGLE = 0.15  # length of the noise on an embedding, whose own is 1
