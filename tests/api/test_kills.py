@@ -60,7 +60,7 @@ class World:
         end = time.monotonic() + START_SECONDS
         while time.monotonic() < end:
             with contextlib.suppress(requests.ConnectionError):
-                requests.get(f"{self.url}/healthz", timeout=5)
+                requests.get(f"{self.url}/healthz", timeout=60)
                 return
             time.sleep(0.05)
         raise AssertionError((self.folder / "service.log").read_text()[-3000:])
@@ -90,7 +90,7 @@ class World:
         with contextlib.closing(sqlite3.connect(self.folder / "data" / "jobs.db", timeout=20)) as database:
             found = {database.execute("SELECT state FROM jobs WHERE id = ?", (job,)).fetchone()[0]}
         with contextlib.suppress(requests.ConnectionError):
-            answer = requests.get(f"{self.comfy_url}/api/jobs/{job}", timeout=5)
+            answer = requests.get(f"{self.comfy_url}/api/jobs/{job}", timeout=60)
             if answer.status_code == 200:
                 found.add(answer.json()["status"])
         return found
