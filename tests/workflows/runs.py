@@ -10,6 +10,7 @@ from PIL import Image
 from consistent_face.api.comfy import Comfy
 from consistent_face.api.graph import Graph, fill, load, photo_name
 from consistent_face.api.order import Job, Order, Value
+from consistent_face.api.parts import cut, parts
 from consistent_face.tools.demo import small_values
 
 PHOTOS = Path(__file__).parent.parent / "photos"
@@ -35,7 +36,7 @@ def unsampled(ordered: Order) -> Graph:
     decoded, photo = [by_title(graph, "Decode"), 0], [by_title(graph, "Fit Photo"), 0]
     for node in graph.values():
         node["inputs"] = {name: photo if value == decoded else value for name, value in node["inputs"].items()}
-    return graph
+    return cut(graph, ordered.workflow, parts(ordered, 8)[0])
 
 
 async def run_unsampled(client: Comfy, ordered: Order) -> Job:
