@@ -27,6 +27,7 @@ class Waiting:
         self._told[row.id].add(told)
         try:
             end = clock.time() + seconds
+            row = self._store.get(row.id) or row  # it may have ended before anyone listened
             while not row.is_over and (left := end - clock.time()) > 0:
                 await asyncio.wait({told}, timeout=min(left, ASK_AGAIN))
                 current = told.result() if told.done() else self._store.get(row.id)
