@@ -17,6 +17,8 @@ NAMES = sorted(path.stem for path in (ROOT / "workflows").glob("*.json"))
 PACK = "consistent-face"  # the folder below custom_nodes: the template browser and the addresses of our files use it
 READY = "window.app?.extensionManager && app.graph?.nodes"
 RUN_SECONDS = 120
+# Nothing welcomes people over the page.
+WELCOMES = {"Comfy.TutorialCompleted": "true", "Comfy.OnboardingCoachmarks.Seen": '["appMode", "firstRun"]'}
 SET_WIDGETS = """values => {
     for (const [title, name, value] of values) {
         const widget = app.graph.nodes.find(node => node.title === title).widgets.find(each => each.name === name)
@@ -108,7 +110,8 @@ def editor(browser: Browser, server: ComfyServer) -> Iterator[Editor]:
     context = browser.new_context(viewport={"width": 1920, "height": 1080})
     context.grant_permissions(["clipboard-read", "clipboard-write"])
     page = context.new_page()
-    page.request.post(f"{server.url}/api/settings/Comfy.TutorialCompleted", data="true")  # no welcome over the page
+    for setting, seen in WELCOMES.items():
+        page.request.post(f"{server.url}/api/settings/{setting}", data=seen)
     opened = Editor(page, server)
     page.on("console", opened.listen)
     page.on("pageerror", lambda error: opened.complaints.append(error.message) if PACK in str(error.stack) else None)
