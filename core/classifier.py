@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from .errors import WrongModelError
+from .image import to_picture
 from .runtime import importing, reading
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ class OnnxClassifier:
 
 def prepare(image: Tensor, recipe: Recipe) -> np.ndarray:
     """A picture [H,W,3] in 0..1 as the classifier's input, a float32 batch of one."""
-    picture = Image.fromarray((image.float().clamp(0, 1) * 255).round().byte().cpu().numpy())
+    picture = to_picture(image)
     picture = picture.resize((recipe.resize, recipe.resize), Image.Resampling.BILINEAR)
     edge = (recipe.resize - recipe.crop) // 2
     picture = picture.crop((edge, edge, edge + recipe.crop, edge + recipe.crop))

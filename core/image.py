@@ -88,6 +88,11 @@ def fit(image: Tensor, max_width: int, max_height: int) -> Tensor:
     return reduced.clamp(0, 1).movedim(1, -1).to(image.dtype)
 
 
+def to_picture(image: Tensor) -> Image.Image:
+    """[H,W,C] in 0..1 as an 8-bit RGB picture; any alpha is left out."""
+    return Image.fromarray((image[..., :3].float().clamp(0, 1) * 255).round().byte().cpu().numpy())
+
+
 def _check_bytes(size: int, name: str) -> None:
     if size == 0:
         raise PhotoError(f"{name} is empty (0 bytes); upload the picture again.")

@@ -8,6 +8,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from .faces import PhotoFaces
+from .image import to_picture
 
 MIN_SIDE = 512  # smaller pictures are enlarged: no label is readable on them
 CHOSEN = (46, 204, 113)
@@ -25,8 +26,7 @@ def draw_overlay(images: Tensor, photos: Sequence[PhotoFaces]) -> Tensor:
 
 
 def _draw(image: Tensor, photo: PhotoFaces) -> Image.Image:
-    pixels = (image[..., :3].float().clamp(0, 1) * 255).round().byte().cpu().numpy()
-    picture = Image.fromarray(pixels)
+    picture = to_picture(image)
     scale = max(1, MIN_SIDE / max(picture.size))
     picture = picture.resize((round(picture.width * scale), round(picture.height * scale)), Image.Resampling.BICUBIC)
     unit = max(picture.size) / 512

@@ -5,11 +5,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import ImageDraw, ImageFont
 from torch import Tensor
 
 from .crops import Region
 from .framing import clip, frame, window
+from .image import to_picture
 from .paste import share
 from .targets import Target
 
@@ -48,8 +49,7 @@ class Plan:
         return torch.stack([self._drawn(image, picture) for picture, image in enumerate(images)])
 
     def _drawn(self, image: Tensor, picture: int) -> Tensor:
-        pixels = (image[..., :3].float().clamp(0, 1) * 255).round().byte().cpu().numpy()
-        drawn = Image.fromarray(pixels)
+        drawn = to_picture(image)
         scale = min(1, PREVIEW_SIDE / max(drawn.size))
         drawn = drawn.resize((max(1, round(drawn.width * scale)), max(1, round(drawn.height * scale))))
         draw = ImageDraw.Draw(drawn)

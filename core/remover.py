@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from .errors import WrongModelError
+from .image import to_picture
 from .runtime import importing, reading
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class BackgroundRemover:
         """
         masks = torch.zeros(images.shape[:3])
         for mask, image in zip(masks, images, strict=True):
-            answer = self._session.predict(_picture(image))[0]
+            answer = self._session.predict(to_picture(image))[0]
             if self._watched.peak > self._sure:
                 mask.copy_(torch.from_numpy(np.array(answer).astype(np.float32) / 255))
             done(1)
@@ -110,7 +110,3 @@ def _open(kind: str, path: Path) -> BaseSession:
 
     with reading(path):
         return LocalSession(kind, onnxruntime.SessionOptions())
-
-
-def _picture(image: Tensor) -> Image.Image:
-    return Image.fromarray((image[..., :3].float().clamp(0, 1) * 255).round().byte().cpu().numpy())

@@ -7,11 +7,11 @@ import base64
 import io
 from collections.abc import Sequence
 
-from PIL import Image
 from torch import Tensor
 
 from .crops import Region, cut
 from .faces import PhotoFaces
+from .image import to_picture
 
 PHOTO_SIDE, PHOTOS = 512, 8  # longer side in pixels; of a larger batch the first ones
 FACE_SIDE, FACES = 256, 16
@@ -48,7 +48,7 @@ def before_and_after(before: Tensor, after: Tensor, regions: Sequence[Region]) -
 
 
 def _data_uri(image: Tensor, side: int) -> str:
-    picture = Image.fromarray((image[..., :3].float().clamp(0, 1) * 255).round().byte().cpu().numpy())
+    picture = to_picture(image)
     picture.thumbnail((side, side))
     file = io.BytesIO()
     picture.save(file, "JPEG", quality=85)
