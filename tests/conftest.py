@@ -4,6 +4,7 @@ ComfyUI has a top-level module `nodes` too, so the checkout itself never goes on
 """
 
 import importlib.util
+import json
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -41,6 +42,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if item.get_closest_marker("long"):
                 item.add_marker(pytest.mark.skip(reason="a campaign: runs with --long"))
+
+
+@pytest.fixture
+def ui(name: str) -> dict:
+    """The workflow `name` as the template browser opens it."""
+    return json.loads((ROOT / "workflows" / f"{name}.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 PHOTOS = ROOT / "tests" / "photos"
 NAMES = sorted(path.stem for path in (ROOT / "workflows").glob("*.json"))
 PACK = "consistent-face"  # the folder below custom_nodes: the template browser and the addresses of our files use it
-READY = "window.app?.extensionManager && app.graph?.nodes"
+READY = "window.app?.extensionManager?.workflow?.activeWorkflow && app.graph?.nodes"
 RUN_SECONDS = 120
 # Nothing welcomes people over the page.
 WELCOMES = {"Comfy.TutorialCompleted": "true", "Comfy.OnboardingCoachmarks.Seen": '["appMode", "firstRun"]'}
@@ -105,9 +105,9 @@ class Editor:
 
 
 @contextmanager
-def editor(browser: Browser, server: ComfyServer) -> Iterator[Editor]:
-    """A fresh page; everything that a page may ask a person for is granted."""
-    context = browser.new_context(viewport={"width": 1920, "height": 1080})
+def editor(browser: Browser, server: ComfyServer, locale: str | None = None) -> Iterator[Editor]:
+    """A fresh page, in the browser's language; everything that a page may ask a person for is granted."""
+    context = browser.new_context(viewport={"width": 1920, "height": 1080}, locale=locale)
     context.grant_permissions(["clipboard-read", "clipboard-write"])
     page = context.new_page()
     for setting, seen in WELCOMES.items():

@@ -1,6 +1,5 @@
 """Each template as an App: the documented endpoint's fields as a form, filled in and run by a person."""
 
-import json
 import re
 
 import pytest
@@ -8,7 +7,7 @@ from playwright.sync_api import Locator, expect
 
 from consistent_face.api import graph
 from consistent_face.api.vendors import documents, modelslab, qolaba, segmind
-from consistent_face.tests.web.editor import NAMES, PHOTOS, ROOT, RUN_SECONDS, Editor
+from consistent_face.tests.web.editor import NAMES, PHOTOS, RUN_SECONDS, Editor
 
 # Of each workflow: its endpoint, the body of the vendor's example, and which parameter takes which field.
 ENDPOINTS = {
@@ -38,11 +37,6 @@ ENDPOINTS = {
 @pytest.fixture(params=NAMES)
 def name(request: pytest.FixtureRequest) -> str:
     return request.param
-
-
-@pytest.fixture
-def ui(name: str) -> dict:
-    return json.loads((ROOT / "workflows" / f"{name}.json").read_text(encoding="utf-8"))
 
 
 def test_the_form_has_the_documented_fields_in_their_order(name: str, ui: dict) -> None:

@@ -62,18 +62,14 @@ def test_the_second_face_gives_another_identity(editor: Editor, picker: Locator)
     reports = []
     for face in find(picker).all():
         face.click()
-        identity, score = (
-            editor.page.evaluate("title => app.graph.nodes.find(node => node.title === title).id", title)
-            for title in ("Identity", "Score")
-        )
         editor.page.evaluate(
-            """async ([identity, score]) => {
+            """async () => {
+                const score = app.graph.nodes.find(node => node.title === 'Score').id
                 const prompt = await app.graphToPrompt()
                 const photo = Object.keys(prompt.output).find(id => prompt.output[id]._meta.title === 'Fit Photo')
                 prompt.output[score].inputs.image = [photo, 0]
                 await app.api.queuePrompt(0, prompt, { partialExecutionTargets: [String(score)] })
-            }""",
-            [identity, score],
+            }"""
         )
         editor.wait_for_widget("Score", "report")
         reports.append(str(editor.widget("Score", "report")))

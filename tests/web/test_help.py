@@ -6,10 +6,9 @@ import re
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import sync_playwright
 
 from consistent_face.tests.test_pack import described
-from consistent_face.tools import chromium
+from consistent_face.tests.web.editor import Editor
 from consistent_face.tools.server import ComfyServer
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -80,26 +79,18 @@ def test_errors_are_quoted_as_they_are_said(page: str) -> None:
             assert any(quote.replace("...", HOLE) in sentence for sentence in said), f"nothing says: {quote}"
 
 
-@pytest.mark.parametrize("front", ["comfy", "comfy_new_front"])
-def test_the_editor_shows_the_page_of_a_node(front: str, request: pytest.FixtureRequest) -> None:
-    server = request.getfixturevalue(front)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium.find(), args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1920, "height": 1080})
-        page.request.post(f"{server.url}/api/settings/Comfy.TutorialCompleted", data="true")
-        page.goto(server.url)
-        page.wait_for_function("window.app?.extensionManager?.workflow?.activeWorkflow")
-        page.evaluate(
-            """() => {
-                const node = LiteGraph.createNode('ConsistentFace_AnalyzeFaces')
-                app.graph.clear()
-                app.graph.add(node)
-                app.canvas.centerOnNode(node)
-                app.canvas.selectNode(node)
-            }"""
-        )
-        page.get_by_test_id("info-button").click()
-        shown = page.locator(".node-help-content")
-        shown.get_by_role("heading", name="Analyze Faces (InsightFace)").wait_for()
-        assert "No face was found in" in shown.inner_text()
-        browser.close()
+def test_the_editor_shows_the_page_of_a_node(editor: Editor) -> None:
+    page = editor.page
+    page.evaluate(
+        """() => {
+            const node = LiteGraph.createNode('ConsistentFace_AnalyzeFaces')
+            app.graph.clear()
+            app.graph.add(node)
+            app.canvas.centerOnNode(node)
+            app.canvas.selectNode(node)
+        }"""
+    )
+    page.get_by_test_id("info-button").click()
+    shown = page.locator(".node-help-content")
+    shown.get_by_role("heading", name="Analyze Faces (InsightFace)").wait_for()
+    assert "No face was found in" in shown.inner_text()

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Browser
 
 from consistent_face.tests.test_pack import described
-from consistent_face.tools import chromium
+from consistent_face.tests.web.editor import editor as opened
 from consistent_face.tools.server import ComfyServer
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -126,18 +126,11 @@ def test_comfyui_serves_the_locales(comfy: ComfyServer) -> None:
 
 
 @pytest.mark.parametrize("front", ["comfy", "comfy_new_front"])
-def test_the_editor_shows_the_names(front: str, request: pytest.FixtureRequest) -> None:
-    server = request.getfixturevalue(front)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium.find(), args=["--no-sandbox"])
-        shown = {}
-        for language, tag in (("en", "en-US"), ("zh", "zh-CN")):
-            page = browser.new_page(locale=tag)  # the front end starts in the browser's language
-            page.request.post(f"{server.url}/api/settings/Comfy.TutorialCompleted", data="true")
-            page.goto(server.url)
-            page.wait_for_function("window.app?.extensionManager?.workflow?.activeWorkflow")
-            shown[language] = page.evaluate(SHOWN)
-        browser.close()
+def test_the_editor_shows_the_names(browser: Browser, front: str, request: pytest.FixtureRequest) -> None:
+    shown = {}
+    for language, tag in (("en", "en-US"), ("zh", "zh-CN")):  # the front end starts in the browser's language
+        with opened(browser, request.getfixturevalue(front), tag) as editor:
+            shown[language] = editor.page.evaluate(SHOWN)
     assert shown == NAMED
 
 

@@ -26,11 +26,6 @@ def name(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def ui(name: str) -> dict:
-    return json.loads((ROOT / "workflows" / f"{name}.json").read_text(encoding="utf-8"))
-
-
-@pytest.fixture
 def api(name: str) -> graph.Graph:
     return graph.load(name)
 
