@@ -1,8 +1,9 @@
 // Menu entries that copy the open workflow as a request to the web service, without a key.
-import { api } from "../../scripts/api.js";
+// A workflow of ours names its endpoint: { endpoint: "/path", fields: { field: [node's title, input] } }.
 import { app } from "../../scripts/app.js";
-import { curl, requestBody } from "./apiRequest.js";
 
+const PHOTO = "ConsistentFace_LoadPhoto";
+const NO_PHOTO = "none";
 const PORT = 8190; // where `python dev.py serve` answers
 
 /** Which endpoint the open workflow answers, if it is one of ours. */
@@ -10,11 +11,33 @@ function endpoint() {
   return app.rootGraph?.extra?.consistentFace;
 }
 
+/** The endpoint's fields with the values that the prompt (ComfyUI's API format) gives them, in the documented order.
+ *  What is connected to another node has no value to send. `photo` turns a file of the input folder into what is sent.
+ */
+async function requestBody(fields, prompt, photo) {
+  const body = {};
+  const nodes = Object.values(prompt);
+  for (const [field, [title, input]] of Object.entries(fields)) {
+    const node = nodes.find((node) => node._meta.title === title);
+    const value = node?.inputs[input];
+    if (value === undefined || Array.isArray(value)) continue;
+    if (node.class_type !== PHOTO) body[field] = value;
+    else if (value !== NO_PHOTO) body[field] = await photo(value);
+  }
+  return body;
+}
+
+/** A command for a POSIX shell. The body goes through standard input: a photo is longer than an argument may be. */
+function curl(url, body) {
+  const header = "-H 'content-type: application/json'";
+  return `curl ${header} --data-binary @- ${url} <<'JSON'\n${JSON.stringify(body, null, 2)}\nJSON\n`;
+}
+
 /** A picture of ComfyUI's input folder, as the service takes it. */
 async function asDataUri(name) {
   const [folder, filename] = [name.replace(/[^/]*$/, ""), name.split("/").at(-1)];
   const query = new URLSearchParams({ filename, subfolder: folder.replace(/\/$/, ""), type: "input" });
-  const answer = await api.fetchApi(`/view?${query}`);
+  const answer = await app.api.fetchApi(`/view?${query}`);
   if (!answer.ok) throw new Error(`The photo ${name} is not in ComfyUI's input folder: choose or upload one.`);
   const reader = new FileReader();
   const read = new Promise((resolve) => (reader.onload = () => resolve(reader.result)));

@@ -2,28 +2,13 @@
 // The choice is written into the node's ordinary widgets, so that it is saved and works over the API too.
 import { app } from "../../scripts/app.js";
 import { chosen, clicked, written } from "./faceChoice.js";
-import { findFaces } from "./findFaces.js";
+import { addPanel, onRun } from "./results.js";
 
 const NODE = "ConsistentFace_AnalyzeFaces";
 const SETTINGS = ["select", "index", "min_size"];
+const ENDS = ["execution_success", "execution_error", "execution_interrupted"];
 const LOW = 44;
 const HIGH = 240;
-const STYLE = `
-.consistent-face-picker { display: flex; flex-direction: column; gap: 4px; min-height: 0; overflow: hidden auto;
-  font: 12px sans-serif; color: var(--input-text); }
-.consistent-face-picker .bar { display: flex; gap: 8px; align-items: center; }
-.consistent-face-picker .bar button { flex: none; padding: 4px 10px; border: 1px solid var(--border-color);
-  border-radius: 6px; color: inherit; background: var(--comfy-input-bg); cursor: pointer; }
-.consistent-face-picker .frame { flex: 1 0 0; min-height: 120px; display: flex; justify-content: center; }
-.consistent-face-picker .picture { position: relative; max-width: 100%; max-height: 100%; margin: auto; }
-.consistent-face-picker img { display: block; width: 100%; height: 100%; }
-.consistent-face-picker .face { position: absolute; padding: 0; border: 2px solid #fff; border-radius: 3px;
-  background: none; box-shadow: 0 0 0 1px #000, inset 0 0 0 1px #000; cursor: pointer; }
-.consistent-face-picker .face span { position: absolute; left: 0; top: 0; padding: 0 4px; background: #fff;
-  color: #141414; font: bold 11px/15px sans-serif; }
-.consistent-face-picker .face[aria-pressed="true"] { border-color: #2ecc71; }
-.consistent-face-picker .face[aria-pressed="true"] span { background: #2ecc71; }
-.consistent-face-picker .face:disabled { border-style: dashed; opacity: 0.7; cursor: not-allowed; }`;
 
 function element(tag, properties, ...children) {
   const made = Object.assign(document.createElement(tag), properties);
@@ -41,8 +26,8 @@ class FacePicker {
     this.pictures = element("div", { style: "display: contents" });
     const bar = element("div", { className: "bar" }, this.button, this.hint);
     this.root = element("div", { className: "consistent-face-picker" }, bar, this.pictures);
-    const options = { serialize: false, hideOnZoom: false, getMinHeight: () => (this.photos.length ? HIGH : LOW) };
-    node.addDOMWidget("face_picker", "face_picker", this.root, options).serialize = false;
+    const getMinHeight = () => (this.photos.length ? HIGH : LOW);
+    addPanel(node, "face_picker", this.root, { hideOnZoom: false, getMinHeight });
     for (const name of SETTINGS) this.watch(this.widget(name));
   }
 
@@ -65,7 +50,7 @@ class FacePicker {
   async find() {
     this.button.disabled = true;
     this.hint.textContent = "Looking ...";
-    const failure = await findFaces(this.node, NODE);
+    const failure = await findFaces(this.node);
     this.button.disabled = false;
     if (failure) this.hint.textContent = failure;
   }
@@ -93,13 +78,13 @@ class FacePicker {
     return element("div", { className: "frame" }, box);
   }
 
-  face({ box: [left, top, right, bottom], size }, number, numbers, usable) {
+  face({ box: [left, top, right, bottom], size, score }, number, numbers, usable) {
     const button = element(
       "button",
       {
         type: "button",
         className: "face",
-        title: `Face ${number}: ${Math.floor(size)} pixels` + (usable ? "" : ", below the minimum size"),
+        title: `Face ${number}: ${Math.floor(size)} pixels, score ${score.toFixed(2)}` + (usable ? "" : ", below the minimum size"),
         disabled: !usable,
         onclick: (event) => this.choose(clicked(numbers, number, event.shiftKey || event.ctrlKey || event.metaKey)),
       },
@@ -126,18 +111,42 @@ class FacePicker {
   }
 }
 
+/** Runs the analysis alone, through ComfyUI's own queue: the loader, the photo and Analyze Faces. All faces are looked
+ *  for, and none missed is an error; what was found reaches the node as after any other run.
+ *  Resolves when the run has ended, with why it could not start, or nothing. */
+async function findFaces(node) {
+  const prompt = await app.graphToPrompt();
+  const id = Object.keys(prompt.output).find((key) => key.split(":").at(-1) === String(node.id));
+  if (prompt.output[id]?.class_type !== NODE) return "The node is bypassed or muted.";
+  Object.assign(prompt.output[id].inputs, { select: "all", without_face: "bypass" });
+  let run, finish;
+  const over = new Set(); // a run can end before the answer to its queueing is here
+  const end = ({ detail }) => {
+    over.add(detail.prompt_id);
+    if (detail.prompt_id === run) finish?.();
+  };
+  for (const name of ENDS) app.api.addEventListener(name, end);
+  try {
+    run = (await app.api.queuePrompt(-1, prompt, { partialExecutionTargets: [id] })).prompt_id;
+    if (!over.has(run)) await new Promise((resolve) => (finish = resolve));
+  } catch (error) {
+    return reason(error);
+  } finally {
+    for (const name of ENDS) app.api.removeEventListener(name, end);
+  }
+}
+
+/** ComfyUI's first complaint about a node, or the error's own words. */
+function reason(error) {
+  const fault = Object.values(error.response?.node_errors ?? {})[0]?.errors[0];
+  return fault ? `${fault.message}: ${fault.details}` : error.message;
+}
+
 app.registerExtension({
   name: "consistentFace.facePicker",
-  setup() {
-    document.head.append(element("style", { textContent: STYLE }));
-  },
   nodeCreated(node) {
     if (node.comfyClass !== NODE) return;
     const picker = new FacePicker(node);
-    const executed = node.onExecuted;
-    node.onExecuted = function (output) {
-      executed?.call(this, output);
-      if (output?.faces) picker.show(output.faces);
-    };
+    onRun(node, (_, { faces }) => faces && picker.show(faces));
   },
 });

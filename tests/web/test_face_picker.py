@@ -1,6 +1,7 @@
 """The face picker on Analyze Faces: faces are found by themselves, chosen by a click, and become the identity."""
 
 import json
+import re
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -46,6 +47,8 @@ def test_faces_are_found_at_once_and_chosen_by_a_click(editor: Editor, picker: L
     faces = find(picker)
     assert editor.widget("Result", "report") is None, "the workflow was not run"
     expect(faces.nth(0)).to_have_attribute("aria-pressed", "true")  # the largest
+    expect(faces.nth(0)).to_have_attribute("title", re.compile(r"^Face 1: \d+ pixels, score 0\.\d\d$"))
+    expect(faces.nth(0)).to_have_css("position", "absolute")  # our style sheet is there
     faces.nth(1).click()
     assert (editor.widget("Faces", "select"), editor.widget("Faces", "index")) == ("index", "2")
     expect(faces.nth(1)).to_have_attribute("aria-pressed", "true")

@@ -1,0 +1,100 @@
+// Shows on a node what its last run told: who was kept, how alike, what is unsafe, where saved; faces before and after.
+import { app } from "../../scripts/app.js";
+
+const REPORT_HEIGHT = 90;
+const PAIRS_HEIGHT = 130;
+const SHOWN = {
+  ConsistentFace_BuildIdentity: showReport,
+  ConsistentFace_CheckSafety: showReport,
+  ConsistentFace_KeepBest: showReport,
+  ConsistentFace_LoadIdentity: showReport,
+  ConsistentFace_RefineFaces: showPairs,
+  ConsistentFace_RemoveBackground: showReport,
+  ConsistentFace_SaveIdentity: showReport,
+  ConsistentFace_ScoreIdentity: showLikeness,
+};
+
+/** Calls `show` with a node and what its run told; `target` is the node, or the prototype of all of its type. */
+export function onRun(target, show) {
+  const executed = target.onExecuted;
+  target.onExecuted = function (output) {
+    executed?.call(this, output);
+    if (output) show(this, output);
+  };
+}
+
+/** An element below a node's widgets that is neither sent with the prompt nor saved with the workflow. */
+export function addPanel(node, name, element, options) {
+  const panel = node.addDOMWidget(name, name, element, { serialize: false, ...options });
+  panel.serialize = false;
+  return panel;
+}
+
+function panelOf(node, name) {
+  return node.widgets?.find((widget) => widget.name === name);
+}
+
+function showReport(node, { text }) {
+  if (text) report(node, text.join("\n"));
+}
+
+/** An empty text makes no panel. */
+function report(node, text) {
+  const panel = panelOf(node, "report") ?? (text ? addReport(node) : null);
+  if (panel) panel.value = text;
+}
+
+function addReport(node) {
+  const area = Object.assign(document.createElement("textarea"), { readOnly: true, className: "comfy-multiline-input" });
+  return addPanel(node, "report", area, {
+    getMinHeight: () => REPORT_HEIGHT,
+    getValue: () => area.value,
+    setValue: (text) => (area.value = text),
+  });
+}
+
+/** How alike the pictures are is told on the nodes that show them, too: Save Image, Preview Image. */
+function showLikeness(node, { text }) {
+  for (const each of [node, ...nodesWithTheSamePicture(node)]) report(each, text.join("\n"));
+}
+
+function nodesWithTheSamePicture(node) {
+  const slot = node.findInputSlot("image");
+  const link = node.getInputLink(slot);
+  const others = node.getInputNode(slot)?.getOutputNodes(link.origin_slot) ?? [];
+  return others.filter((other) => other !== node && other.constructor.nodeData?.output_node);
+}
+
+/** Each face before and after in one frame; the edge between them follows the pointer. */
+function showPairs(node, { before_after: pairs }) {
+  if (!pairs) return;
+  const panel = panelOf(node, "before_after") ?? addPairs(node);
+  panel.element.replaceChildren(...pairs.map(pair));
+}
+
+function addPairs(node) {
+  const root = Object.assign(document.createElement("div"), { className: "consistent-face-pairs" });
+  return addPanel(node, "before_after", root, { hideOnZoom: false, getMinHeight: () => PAIRS_HEIGHT });
+}
+
+function pair({ before, after }) {
+  const frame = Object.assign(document.createElement("div"), { title: "Left: before. Right: after." });
+  for (const source of [before, after]) frame.append(Object.assign(new Image(), { src: source, draggable: false }));
+  frame.onpointermove = ({ clientX }) => {
+    const { left, width } = frame.getBoundingClientRect();
+    frame.style.setProperty("--edge", `${(100 * (clientX - left)) / width}%`);
+  };
+  return frame;
+}
+
+app.registerExtension({
+  name: "consistentFace.results",
+  setup() {
+    const href = new URL("consistentFace.css", import.meta.url);
+    document.head.append(Object.assign(document.createElement("link"), { rel: "stylesheet", href }));
+  },
+  beforeRegisterNodeDef(type, definition) {
+    const show = SHOWN[definition.name];
+    if (show) onRun(type.prototype, show);
+  },
+});
