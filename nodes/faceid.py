@@ -8,6 +8,7 @@ from comfy_api.latest import io
 
 from ..core.adapter import Adapter as AdapterFile
 from ..core.catalog import missing
+from ..core.faceid import EncodedIdentity as Encoded
 from ..core.faceid import combine
 from ..core.identity import Identity as Person
 from ..core.variants import AUTO, SETTINGS
@@ -73,11 +74,12 @@ class EncodeIdentity(io.ComfyNode):
             "Identity does not run this again. An empty identity stays empty.",
             search_aliases=["ip-adapter encode", "faceid embeds", "identity embedding"],
             inputs=[
-                Adapter.Input("adapter"),
+                Adapter.Input("adapter", lazy=True),
                 Identity.Input("identity"),
                 io.ClipVision.Input(
                     "clip_vision",
                     optional=True,
+                    lazy=True,
                     tooltip="CLIP-ViT-H-14-laion2B-s32B-b79K, for the Plus and Full Face adapters. FaceID and Portrait "
                     "do not use it, and Plus v2 without it has the identity but no structure.",
                 ),
@@ -87,9 +89,22 @@ class EncodeIdentity(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, adapter: AdapterFile, identity: Person, clip_vision: ClipVisionModel | None = None
+        cls, adapter: AdapterFile | None, identity: Person, clip_vision: ClipVisionModel | None = None
     ) -> io.NodeOutput:
+        if adapter is None:  # for nobody it was not asked for
+            return io.NodeOutput(Encoded())
         return io.NodeOutput(encode_identity(adapter, identity, clip_vision))
+
+    @classmethod
+    def check_lazy_status(
+        cls, identity: Person, adapter: AdapterFile | None, **connected: ClipVisionModel | None
+    ) -> list[str]:
+        """Asks for no model for nobody, and for CLIP vision only where it is connected and the adapter reads it."""
+        if identity.is_empty:
+            return []
+        if adapter is None:
+            return ["adapter"]
+        return list(connected) if adapter.sight is not None else []
 
 
 class CombineIdentities(io.ComfyNode):

@@ -64,7 +64,8 @@ class FacePicker {
 
   draw() {
     const count = this.photos.reduce((sum, photo) => sum + photo.faces.length, 0);
-    this.hint.textContent = count ? "Click a face; Shift-click for several." : this.photos.length ? "No face found." : "";
+    const found = count ? "Click a face; Shift-click for several." : "No face found.";
+    this.hint.textContent = this.photos.length ? found : "";
     this.pictures.replaceChildren(...this.photos.map((photo) => this.picture(photo)));
   }
 
@@ -79,12 +80,13 @@ class FacePicker {
   }
 
   face({ box: [left, top, right, bottom], size, score }, number, numbers, usable) {
+    const measured = `${Math.floor(size)} pixels, score ${score.toFixed(2)}`;
     const button = element(
       "button",
       {
         type: "button",
         className: "face",
-        title: `Face ${number}: ${Math.floor(size)} pixels, score ${score.toFixed(2)}` + (usable ? "" : ", below the minimum size"),
+        title: `Face ${number}: ${measured}` + (usable ? "" : ", below the minimum size"),
         disabled: !usable,
         onclick: (event) => this.choose(clicked(numbers, number, event.shiftKey || event.ctrlKey || event.metaKey)),
       },

@@ -45,7 +45,8 @@ function report(node, text) {
 }
 
 function addReport(node) {
-  const area = Object.assign(document.createElement("textarea"), { readOnly: true, className: "comfy-multiline-input" });
+  const area = document.createElement("textarea");
+  Object.assign(area, { readOnly: true, className: "comfy-multiline-input" });
   return addPanel(node, "report", area, {
     getMinHeight: () => REPORT_HEIGHT,
     getValue: () => area.value,

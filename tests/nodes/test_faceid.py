@@ -4,6 +4,7 @@ import gc
 import pickle
 import re
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from consistent_face.core.identity import Identity
 from consistent_face.core.projection import Reading, build_projection
 from consistent_face.core.variants import Kind
 from consistent_face.nodes import encoding
-from consistent_face.nodes.faceid import LoadAdapter
+from consistent_face.nodes.faceid import EncodeIdentity, LoadAdapter
 from consistent_face.tests import adapters
 from consistent_face.tests.nodes import unets
 from consistent_face.tests.nodes.people import WIDTH, applied, encoded, file_of, person
@@ -65,6 +66,19 @@ def test_an_empty_identity_encodes_to_nothing_and_changes_nothing(adapter: Adapt
     nothing = encoded(adapter, Identity.empty())
     assert nothing.is_empty
     assert applied(sd15, nothing) is sd15
+
+
+def test_models_are_asked_for_only_where_there_is_a_face_and_clip_vision_only_where_it_is_read(
+    adapter: Adapter, adapter_sdxl: Adapter
+) -> None:
+    needs: Callable[..., list[str]] = EncodeIdentity.check_lazy_status
+    both = {"adapter": None, "clip_vision": None}
+    assert needs(identity=Identity.empty(), **both) == []
+    assert needs(identity=person(), **both) == ["adapter"]
+    assert needs(identity=person(), adapter=adapter, clip_vision=None) == ["clip_vision"]
+    assert needs(identity=person(), adapter=adapter_sdxl, clip_vision=None) == []  # plain FaceID
+    assert needs(identity=person(), adapter=adapter) == []  # none is connected
+    assert EncodeIdentity.execute(None, Identity.empty())[0].is_empty
 
 
 def test_another_clip_vision_and_another_recogniser_are_refused(clip_vision: ClipVisionModel) -> None:
