@@ -13,6 +13,7 @@ from sqlalchemy import text
 from .errors import ForbiddenError
 from .keys import presented
 from .service import Service
+from .settings import Settings
 from .vendors import vendor_of
 
 router = APIRouter(include_in_schema=False)
@@ -43,18 +44,32 @@ async def metrics(request: Request) -> Response:
 
 
 def is_ours(request: Request) -> bool:
-    """Without keys a web page could reach the service under a name of its own that leads to this machine."""
+    """Without keys any web page could use the service: from afar, or under a name that leads to this machine."""
     service: Service = request.app.state.service
-    name = urlsplit(f"//{request.headers.get('host', '')}").hostname
-    own = urlsplit(service.settings.base_url).hostname
-    return name in (*LOOPBACK_NAMES, own, service.settings.host) or service.keys.any()
+    return (_has_our_name(request) and _comes_from_here(request)) or service.keys.any()
 
 
 def foreign(request: Request) -> Response:
     error = ForbiddenError(
-        "Without keys this service answers to localhost alone: add one with `python -m api keys add`."
+        "Without keys this service answers to localhost alone, and to no other origin's pages: add a key with "
+        "`python -m api keys add`, or the origin to CONSISTENT_FACE_CORS_ORIGINS."
     )
     return vendor_of(request.url.path).refuse(request, error)
+
+
+def _has_our_name(request: Request) -> bool:
+    settings: Settings = request.app.state.service.settings
+    with contextlib.suppress(ValueError):
+        name = urlsplit(f"//{request.headers.get('host', '')}").hostname
+        return name in (*LOOPBACK_NAMES, urlsplit(settings.base_url).hostname, settings.host)
+    return False
+
+
+def _comes_from_here(request: Request) -> bool:
+    """Browsers tell the origin of the page with all that changes something; programs tell none."""
+    origin, host = request.headers.get("origin"), request.headers.get("host")
+    allowed = request.app.state.service.settings.cors_origins
+    return origin is None or origin in (f"http://{host}", f"https://{host}", *allowed) or "*" in allowed
 
 
 def _store_answers(service: Service) -> bool:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from consistent_face.api.__main__ import main
 from consistent_face.api.lock import AlreadyRunningError, hold
 from consistent_face.api.logs import JsonFormatter, redacted
 from consistent_face.tests.api.conftest import Running, Settings, serving
@@ -122,6 +123,32 @@ def test_without_keys_foreign_names_are_refused(idle: Running) -> None:
     assert (answer.status_code, answer.json()["status"]) == (403, "FAILED")
     idle.key()
     assert requests.get(f"{idle.url}/jobs", headers={"Host": "public.example"}).status_code == 401
+
+
+def test_without_keys_pages_of_other_origins_are_refused(settings: Settings) -> None:
+    """A form may be sent anywhere: any page could set a bucket of its own for all results."""
+    evil = "https://evil.example"
+    details = {"endpoint_url": f"{evil}/b", "aws_access_key_id": "a", "aws_secret_access_key": "b"}
+    with serving(settings.model_copy(update={"cors_origins": ("https://app.example",)}), run_jobs=False) as one:
+        path = f"{one.url}/api/v1/enterprise/update_s3"
+        for origin in (evil, "null", "http://127.0.0.1:1"):
+            answer = requests.post(path, data=details, headers={"Origin": origin})
+            assert (answer.status_code, "CORS_ORIGINS" in answer.json()["message"]) == (403, True), origin
+        assert one.service.bucket_for("open") == ""
+        for origin in (one.url, "https://app.example"):
+            assert requests.post(path, data=details, headers={"Origin": origin}).status_code == 200, origin
+        one.key()
+        assert requests.post(path, data=details, headers={"Origin": evil}).status_code == 401
+
+
+def test_an_address_that_no_link_can_lead_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in {"HOST": "0.0.0.0", "DATA": str(tmp_path)}.items():
+        monkeypatch.setenv(f"CONSISTENT_FACE_{name}", value)
+    assert main(["keys", "add", "anna"]) == 0
+    assert main(["serve"]) == 1
+    assert "set CONSISTENT_FACE_PUBLIC_URL" in capsys.readouterr().err
 
 
 def test_links_begin_with_the_public_url(settings: Settings) -> None:
