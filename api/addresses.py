@@ -22,10 +22,25 @@ REFUSED = tuple(
         "fec0::/10",  # site-local
     )
 )
+CHUNK = 64 * 1024
 
 
 class AddressError(OSError):
     """An address that the service does not connect to."""
+
+
+class TooLongError(Exception):
+    """An answer of more bytes than are taken."""
+
+
+async def read_at_most(answer: aiohttp.ClientResponse, most: int) -> bytes:
+    """The body of an answer. Raises TooLongError as soon as it has more than `most` bytes."""
+    content = bytearray()
+    async for chunk in answer.content.iter_chunked(CHUNK):
+        content += chunk
+        if len(content) > most:
+            raise TooLongError
+    return bytes(content)
 
 
 def is_public(address: str) -> bool:

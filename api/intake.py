@@ -7,7 +7,7 @@ import re
 
 import aiohttp
 
-from .addresses import AddressError
+from .addresses import AddressError, TooLongError, read_at_most
 from .errors import NETWORK, PictureError
 from .pictures import Photo, accept
 from .settings import Settings
@@ -15,7 +15,6 @@ from .settings import Settings
 Source = str | bytes
 DATA_URI = re.compile(r"data:(?P<type>[^;,]*)(?:;[^,]*)?;base64,", re.IGNORECASE)
 IMAGE_TYPES = ("", "image/jpeg", "image/jpg", "image/png", "image/webp", "application/octet-stream")
-CHUNK = 64 * 1024
 REDIRECTS = 3
 
 
@@ -43,7 +42,9 @@ class Intake:
                 async with self._session.get(url, headers=headers, max_redirects=REDIRECTS + 1) as answer:
                     if answer.status != 200:
                         raise PictureError(f"{name}: its URL answered HTTP {answer.status} instead of a picture.", name)
-                    return await _read(answer, name, self._settings.max_picture)
+                    return await read_at_most(answer, self._settings.max_picture)
+        except TooLongError as error:
+            raise PictureError(f"{name}: its URL gives more than {self._settings.max_picture} bytes.", name) from error
         except TimeoutError as error:
             limit = self._settings.fetch_timeout
             raise PictureError(f"{name}: its URL gave no whole picture within {limit:g} seconds.", name) from error
@@ -69,15 +70,6 @@ def decode(source: str, name: str, largest: int) -> bytes:
         return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except (binascii.Error, ValueError) as error:
         raise PictureError(f"{name} is neither an http(s) URL nor valid base64 of a picture.", name) from error
-
-
-async def _read(answer: aiohttp.ClientResponse, name: str, largest: int) -> bytes:
-    content = bytearray()
-    async for chunk in answer.content.iter_chunked(CHUNK):
-        content += chunk
-        if len(content) > largest:
-            raise PictureError(f"{name}: its URL gives more than {largest} bytes.", name)
-    return bytes(content)
 
 
 def _reason(error: BaseException) -> str:

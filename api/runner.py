@@ -6,7 +6,6 @@ import logging
 from collections.abc import AsyncIterator
 
 from .comfy import Comfy, ComfyError, LostError, TimedOutError, UnreachableError
-from .errors import StorageError
 from .graph import TemplateError, fill, load, photo_name
 from .order import Job, OrderError
 from .parts import Part, cut, parts
@@ -16,7 +15,6 @@ from .tables import JobRow
 
 LOG = logging.getLogger("consistent_face.runner")
 FILE_LOST = "A file of this job cannot be read or written: send the request again, or tell the operator the job's id."
-STORAGE_ATTEMPTS = 5  # before a bucket that takes nothing fails the job
 WATCH = 0.5  # seconds between two looks at the cancel flag
 
 
@@ -41,7 +39,8 @@ async def run_job(row: JobRow, service: Service, comfy: Comfy) -> JobRow | None:
 
     The result becomes visible in the compare-and-set of `store.succeed`; whoever loses it writes nothing.
     Gives the ended job; None when it is not this attempt's to end, or goes back to the queue.
-    Raises UnreachableError, with the job back in the queue, when ComfyUI does not answer.
+    Raises UnreachableError, with the job back in the queue, when ComfyUI does not answer, and StorageError, with the
+    job still running, when its pictures cannot be stored.
     """
     store, keep = service.store, service.settings.retention_s
     try:
@@ -52,10 +51,6 @@ async def run_job(row: JobRow, service: Service, comfy: Comfy) -> JobRow | None:
     except CancelledRunError:
         return store.cancelled(row.id, row.attempt, keep)
     except LostError:
-        store.requeue(row.id, row.attempt)
-    except StorageError as error:
-        if row.attempt >= STORAGE_ATTEMPTS:
-            return store.fail(row.id, row.attempt, "StorageError", error.message, keep)
         store.requeue(row.id, row.attempt)
     except UnreachableError:
         store.requeue(row.id, row.attempt)
@@ -121,12 +116,12 @@ async def _post(row: JobRow, part: Part, service: Service, comfy: Comfy) -> None
 
 async def _deliver(row: JobRow, number: int, content: bytes, unsafe: bool, service: Service) -> dict:
     """Stores a picture under a name that every attempt gives it; what it replaces is the same picture."""
-    name, storage = output_name(row, number), service.storage(row)
+    name, storage = row.output(number), service.storage(row)
     whole, small = await asyncio.to_thread(_forms, content, row.delivery)
     await storage.put(name, whole)
     if small is None:
         return {"name": name, "low": name, "unsafe": unsafe}
-    low = f"{row.id}-{number}-low.jpg"
+    low = row.low_output(number)
     await storage.put(low, small)
     return {"name": name, "low": low, "unsafe": unsafe}
 
@@ -134,10 +129,6 @@ async def _deliver(row: JobRow, number: int, content: bytes, unsafe: bool, servi
 def _forms(content: bytes, delivery: dict) -> tuple[bytes, bytes | None]:
     """The picture as it is delivered, and its low-resolution copy where one is wanted and makes a difference."""
     return deliverable(content, delivery["format"]), low_res(content) if delivery["low_res"] else None
-
-
-def output_name(row: JobRow, number: int) -> str:
-    return f"{row.id}-{number}.{'jpg' if row.delivery['format'] == 'jpeg' else 'png'}"
 
 
 class _Progress:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+from collections import Counter
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -22,12 +23,13 @@ from .sealing import Seal
 from .settings import Settings
 from .storage import Bucket, BucketAccess, Disk, Storage
 from .store import Store
+from .tables import OPERATORS, JobRow
 from .tables import Bucket as BucketRow
-from .tables import JobRow
 from .waiting import Waiting
 
 LOG = logging.getLogger("consistent_face.jobs")
-OWN = "service"  # row.bucket of the operator's own S3
+STRANGERS = 16
+BUCKETS = 256  # of clients, that are kept open
 
 
 class Service:
@@ -40,6 +42,7 @@ class Service:
         self.keys = Keys(self.store)
         self.waiting = Waiting(self.store)
         self.metrics = Metrics(self.store)
+        self.strangers = asyncio.Semaphore(STRANGERS)  # large bodies that are read before their key is known
         self.bell = asyncio.Condition()  # rung when there is a job to start: one worker wakes
         self.hooks_due = asyncio.Event()  # set when a webhook may be owed
         self.to_clean = asyncio.Event()  # set when a job has ended
@@ -50,9 +53,13 @@ class Service:
         self.photos = settings.data / "photos"
         self.photos.mkdir(exist_ok=True)
         self._rates = MovingWindowRateLimiter(MemoryStorage())
-        self._buckets: dict[str, Storage] = {}
+        self.unstored: Counter[str] = Counter()  # how often a job's pictures could not be stored
+        self.later: set[asyncio.Task[None]] = set()  # jobs that pause before they are tried again
+        self._bucket = lru_cache(BUCKETS)(self._opened)
 
     async def close(self) -> None:
+        for task in self.later:
+            task.cancel()
         await self.out.close()
         await self.inside.close()
         self.store.close()
@@ -72,22 +79,14 @@ class Service:
 
     def storage(self, row: JobRow) -> Storage:
         """Where this job's results lie."""
-        return self.bucket(row.bucket) if row.bucket else self.disk
-
-    def bucket(self, key_id: str) -> Storage:
-        """A key's own bucket, or the operator's. Raises LookupError when the key has none."""
-        if key_id not in self._buckets:
-            own = key_id == OWN
-            access = self._own_access() if own else self._access(key_id)
-            self._buckets[key_id] = Bucket(access, self.inside if own else self.out)
-        return self._buckets[key_id]
+        return self._bucket(row.bucket) if row.bucket else self.disk
 
     def bucket_for(self, key_id: str) -> str:
-        """The value of `row.bucket` for a key's new job."""
+        """The value of `row.bucket` for a key's new job: it keeps to it, whatever the key's bucket is later."""
         with self.store.read() as session:
-            if session.get(BucketRow, key_id) is not None:
-                return key_id
-        return OWN if self.settings.s3_bucket else ""
+            if (own := session.get(BucketRow, key_id)) is not None:
+                return own.sealed
+        return OPERATORS if self.settings.s3_bucket else ""
 
     def set_bucket(self, key_id: str, access: BucketAccess | None) -> None:
         with self.store.write() as session:
@@ -96,7 +95,6 @@ class Service:
                 session.flush()
             if access is not None:
                 session.add(BucketRow(key_id=key_id, sealed=self.seal.close(access.text())))
-        self._buckets.pop(key_id, None)
 
     async def ring(self) -> None:
         async with self.bell:
@@ -105,20 +103,19 @@ class Service:
     def ended(self, row: JobRow) -> None:
         """What follows from a job's end: who waits for it is told first."""
         self.waiting.tell(row)
+        self.unstored.pop(row.id, None)
         self.to_clean.set()
         self.metrics.job(row)
         if row.webhook is not None:
             self.hooks_due.set()
         LOG.info("%s %s", row.state, row.error or "", extra={"job": row.id, "seconds": row.seconds})
 
-    def _access(self, key_id: str) -> BucketAccess:
-        with self.store.read() as session:
-            row = session.get(BucketRow, key_id)
-        if row is None:
-            raise LookupError(key_id)
-        return BucketAccess(**json.loads(self.seal.open(row.sealed)))
+    def _opened(self, bucket: str) -> Storage:
+        if bucket == OPERATORS:
+            return Bucket(self._operators_access(), self.inside)
+        return Bucket(BucketAccess(**json.loads(self.seal.open(bucket))), self.out)
 
-    def _own_access(self) -> BucketAccess:
+    def _operators_access(self) -> BucketAccess:
         settings = self.settings
         return BucketAccess(
             settings.s3_bucket or "",

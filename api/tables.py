@@ -4,6 +4,7 @@ from sqlalchemy import JSON, BigInteger, Index, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 OPEN = "open"  # the key id of callers of a service without keys
+OPERATORS = "service"  # the bucket of the operator's own S3
 ENDED = ("succeeded", "failed", "cancelled")
 
 
@@ -50,7 +51,7 @@ class JobRow(Base):
     request: Mapped[dict]  # what the vendor's answer needs of the request; no picture bytes, no key
     pictures: Mapped[int]
     delivery: Mapped[dict]  # {"format": "png" | "jpeg", "low_res": bool}
-    bucket: Mapped[str] = mapped_column(default="")  # whose storage: "" the service's own, otherwise a key id
+    bucket: Mapped[str] = mapped_column(default="")  # "" a folder, OPERATORS, otherwise the sealed access to the key's
     webhook: Mapped[str | None]
     idempotency_key: Mapped[str | None]
     request_digest: Mapped[str] = mapped_column(default="")
@@ -74,6 +75,19 @@ class JobRow(Base):
     @property
     def is_over(self) -> bool:
         return self.state in ENDED
+
+    @property
+    def in_own_bucket(self) -> bool:
+        """Whether the results go to a bucket of the key's own."""
+        return self.bucket not in ("", OPERATORS)
+
+    def output(self, number: int) -> str:
+        """The name of a result's file, the same at every attempt."""
+        return f"{self.id}-{number}.{'jpg' if self.delivery['format'] == 'jpeg' else 'png'}"
+
+    def low_output(self, number: int) -> str:
+        """The name of its copy in low resolution, where there is one."""
+        return f"{self.id}-{number}-low.jpg"
 
 
 class Hook(Base):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine
 from typing import TypeVar
 
 from .comfy import Comfy, UnreachableError
+from .errors import StorageError
 from .runner import run_job
 from .service import Service
 from .tables import JobRow
@@ -14,6 +15,8 @@ from .tables import JobRow
 LOG = logging.getLogger("consistent_face.worker")
 LOOK_AGAIN = 1.0  # seconds; a job of another process rings no bell here
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 3.0  # seconds between two attempts to reach ComfyUI
+STORAGE_PAUSE, LONGEST_STORAGE_PAUSE = 1.0, 60.0  # seconds between two attempts to store a job's pictures; doubles
+STORAGE_ATTEMPTS = 8  # two minutes before a bucket that takes nothing fails the job
 AFTER_A_FAULT = 5.0  # seconds
 T = TypeVar("T")
 
@@ -36,7 +39,9 @@ async def work(service: Service, stopping: asyncio.Event) -> None:
             pause = min(2 * pause, LONGEST_PAUSE)
             continue
         pause = FIRST_PAUSE
-        if isinstance(ended, BaseException):
+        if isinstance(ended, StorageError):
+            ended = _store_later(row, service, ended)
+        elif isinstance(ended, BaseException):
             ended = _give_up(row, service, ended)
         if ended is None:
             await asyncio.sleep(FIRST_PAUSE)
@@ -59,6 +64,24 @@ async def keep_going(act: Callable[[], Coroutine[object, object, None]]) -> None
     while isinstance(fault := await outcome(act()), BaseException):
         LOG.error("A fault in the background, tried again", exc_info=fault)
         await asyncio.sleep(AFTER_A_FAULT)
+
+
+def _store_later(row: JobRow, service: Service, fault: StorageError) -> JobRow | None:
+    """Puts the job back into the queue after a pause in which other jobs run; after the last attempt it has failed."""
+    service.unstored[row.id] += 1
+    failures = service.unstored[row.id]
+    if failures >= STORAGE_ATTEMPTS:
+        return service.store.fail(row.id, row.attempt, "StorageError", fault.message, service.settings.retention_s)
+
+    async def again() -> None:
+        await asyncio.sleep(min(STORAGE_PAUSE * 2 ** (failures - 1), LONGEST_STORAGE_PAUSE))
+        service.store.requeue(row.id, row.attempt)
+        await service.ring()
+
+    task = asyncio.create_task(again())
+    service.later.add(task)
+    task.add_done_callback(service.later.discard)
+    return None
 
 
 def _give_up(row: JobRow, service: Service, fault: BaseException) -> JobRow | None:

@@ -19,7 +19,6 @@ from fastapi.responses import JSONResponse
 from ..errors import BusyError, InputError, NotFoundError, ServiceError
 from ..intake import is_url
 from ..requests import read
-from ..runner import output_name
 from ..service import Service
 from ..submission import Wanted, submit
 from ..tables import JobRow
@@ -151,7 +150,7 @@ def _wanted(body: MakeGen, webhook: str | None) -> Wanted:
 
 async def answer(row: JobRow, service: Service) -> dict[str, Any]:
     """The documented answer to make_gen and fetch: success or processing."""
-    links = [service.storage(row).link(output_name(row, number), row.expires) for number in range(row.pictures)]
+    links = [service.storage(row).link(row.output(number), row.expires) for number in range(row.pictures)]
     if row.state != "succeeded":
         return {
             "status": "processing",
@@ -216,7 +215,7 @@ def _meta(row: JobRow) -> dict[str, object]:
         "safety_checker_type": given["safety_checker_type"],
         "samples": given["samples"],
         "seed": values["seed"],
-        "temp": _yes(row.bucket != row.key_id),
+        "temp": _yes(not row.in_own_bucket),
         "width": values["width"],
     }
 

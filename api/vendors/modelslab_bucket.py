@@ -17,6 +17,7 @@ from .documents import MODELSLAB_EXAMPLES, described
 from .values import Fields, address, parse, warnings_header
 
 ENTERPRISE, FACE_GEN = "/api/v1/enterprise", "/api/v1/enterprise/face_gen"
+FOLDER = r"[A-Za-z0-9_-][A-Za-z0-9_.-]*"
 router = APIRouter()
 
 
@@ -28,7 +29,9 @@ class UpdateS3(Fields):
     endpoint_url: str
     aws_access_key_id: str
     aws_secret_access_key: str
-    image_directory: str = Field(default="", pattern=r"^[A-Za-z0-9_./-]*$")
+    image_directory: str = Field(
+        default="", pattern=rf"^/?({FOLDER}(/{FOLDER})*)?/?$", description="names of folders with / between them"
+    )
     bucket_name: str | None = None
     deploy_type: str = "face_gen"
 

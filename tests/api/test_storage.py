@@ -1,14 +1,18 @@
 """Results on disk behind signed links, and in S3: a real moto server process, presigned, also a key's own bucket."""
 
+import contextlib
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import requests
 
+from consistent_face.api import worker
 from consistent_face.api.storage import LONGEST_LINK
 from consistent_face.tests.api.conftest import Running, Settings, serving
 from consistent_face.tools.server import free_port
@@ -89,6 +93,30 @@ def test_results_in_a_keys_own_bucket(
     assert running.post(GEN, generator(key=key)).json()["meta"]["temp"] == "yes"
 
 
+def test_a_job_keeps_to_its_bucket(running: Running, s3: str, generator: Callable[..., dict]) -> None:
+    """Whatever the key's bucket is when the job is looked at: another one, or none."""
+    key = running.key("moving")
+    details = {"endpoint_url": f"{s3}/theirs", "aws_access_key_id": "a", "aws_secret_access_key": "b"}
+    running.post("/api/v1/enterprise/update_s3", {"key": key, "image_directory": "/first/", **details})
+    made = running.post(GEN, generator(key=key)).json()
+    moved = {"image_directory": "sec/ond", **details}
+    for path, body in (("update_s3", moved), ("reset_s3", {})):
+        assert running.post(f"/api/v1/enterprise/{path}", {"key": key, **body}).json()["status"] == "success"
+        (link,) = running.get("/jobs", key).json()["jobs"][0]["results"]
+        assert "/theirs/first/" in link and requests.get(link).content.startswith(b"\x89PNG")
+        fetched = running.post(f"/api/v1/enterprise/face_gen/fetch/{made['id']}", {"key": key}).json()
+        assert "/theirs/first/" in fetched["output"][0]
+
+
+@pytest.mark.parametrize("folder", ["./faces", "a//b", "../up", "a/..", "a b"])
+def test_a_directory_that_is_refused(idle: Running, folder: str) -> None:
+    details = {"endpoint_url": "https://s3.example.com/b", "aws_access_key_id": "a", "aws_secret_access_key": "b"}
+    answer = idle.post("/api/v1/enterprise/update_s3", {**details, "image_directory": folder})
+    assert answer.status_code == 400
+    expected = f"image_directory must be names of folders with / between them, but '{folder}' was found."
+    assert answer.json()["message"] == expected
+
+
 @pytest.mark.parametrize("endpoint", ["http://10.0.0.1/bucket", "ftp://x/b", "https://", "nowhere"])
 def test_an_endpoint_that_is_refused(idle: Running, endpoint: str) -> None:
     idle.service.settings = idle.settings.model_copy(update={"allow_loopback": False})
@@ -101,9 +129,50 @@ def test_s3_links_are_not_signed_for_longer_than_s3_allows() -> None:
     assert LONGEST_LINK == 7 * 24 * 3600
 
 
-def test_a_bucket_that_takes_nothing_fails_the_job_with_a_reason(
-    running: Running, generator: Callable[..., dict]
+class Flaky(BaseHTTPRequestHandler):
+    """A bucket that is down at first, and then answers without end."""
+
+    failures = 0
+
+    def do_PUT(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        if Flaky.failures:
+            Flaky.failures -= 1
+            return self.send_error(503)
+        self.send_response(200)
+        self.end_headers()
+        with contextlib.suppress(OSError):  # until the connection is closed
+            while True:
+                self.wfile.write(bytes(2**16))
+        return None
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def flaky() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Flaky)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/theirs"
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_bucket_may_be_down_for_a_while_and_say_what_it_likes(
+    running: Running, flaky: str, generator: Callable[..., dict], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(worker, "STORAGE_PAUSE", 0.01)
+    monkeypatch.setattr(Flaky, "failures", worker.STORAGE_ATTEMPTS - 1)
+    details = {"endpoint_url": flaky, "aws_access_key_id": "a", "aws_secret_access_key": "b"}
+    running.post("/api/v1/enterprise/update_s3", details)
+    assert running.post(GEN, generator()).json()["status"] == "success"
+
+
+def test_a_bucket_that_takes_nothing_fails_the_job_with_a_reason(
+    running: Running, generator: Callable[..., dict], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "STORAGE_PAUSE", 0.01)
     key = running.key("lost")
     details = {"endpoint_url": f"http://127.0.0.1:{free_port()}/none", "aws_access_key_id": "a"}
     running.post("/api/v1/enterprise/update_s3", {"key": key, "aws_secret_access_key": "b", **details})
