@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import logging
 import shutil
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from .tables import JobRow
 
 LOG = logging.getLogger("consistent_face.cleaning")
 SWEEP = 5.0  # seconds between two rounds while nothing ends
+STRAY_SECONDS = 3600.0  # a file without a job may have one in a moment; and the pause between two looks for them
+ID_LENGTH = 36  # of a job's id, with which its files' names begin
 ANSWERS_FIRST = 0.1  # seconds from a job's end to its cleaning: whoever waits is answered meanwhile
 
 
@@ -42,20 +45,30 @@ async def purge(row: JobRow, service: Service, comfy: Comfy) -> None:
         row = await asyncio.to_thread(service.store.get, row.id) or row
     if not row.cleaned:
         return
-    if row.bucket != row.key_id:
+    if not row.in_own_bucket:
         storage = service.storage(row)
-        for output in row.outputs:
-            for name in {output["name"], output["low"]}:
-                await storage.remove(name)
+        for name in _stored(row):
+            await storage.remove(name)
     await asyncio.to_thread(service.store.forget, row.id)
+
+
+def _stored(row: JobRow) -> set[str]:
+    """What may lie in the storage; of a job that did not succeed, whatever it had come to."""
+    if row.state == "succeeded":
+        return {output[form] for output in row.outputs for form in ("name", "low")}
+    return {name for number in range(row.pictures) for name in (row.output(number), row.low_output(number))}
 
 
 async def sweep(service: Service) -> None:
     """Expires and cleans, for as long as it is not cancelled: shortly after a job's end, and regularly."""
     comfy = Comfy(service.settings.comfy_url, service.inside)
+    strays_due = time.monotonic()
     while True:
         service.to_clean.clear()  # before the look: what ends after it is told again
         await sweep_once(service, comfy)
+        if time.monotonic() >= strays_due:
+            strays_due = time.monotonic() + STRAY_SECONDS
+            await asyncio.to_thread(remove_strays, service)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(service.to_clean.wait(), SWEEP)
             await asyncio.sleep(ANSWERS_FIRST)
@@ -74,10 +87,19 @@ async def sweep_once(service: Service, comfy: Comfy) -> None:
         await clean(row, service, comfy)
     expired = await asyncio.to_thread(service.store.expired)
     for row in expired:
-        with contextlib.suppress(ServiceError, LookupError):  # a bucket that is gone; tried again in the next round
+        with contextlib.suppress(ServiceError):  # a bucket that is gone; tried again in the next round
             await purge(row, service, comfy)
     if expired:
         await asyncio.to_thread(service.store.compact)
+
+
+def remove_strays(service: Service) -> None:
+    """Files that belong to no job: the service was killed, or its disk full, between a file and its job's row."""
+    known = service.store.ids()
+    for path in (*service.photos.iterdir(), *service.disk.folder.iterdir()):
+        with contextlib.suppress(FileNotFoundError):  # its job's end was quicker
+            if path.name[:ID_LENGTH] not in known and path.stat().st_mtime < time.time() - STRAY_SECONDS:
+                path.unlink()
 
 
 async def _clean_comfy(row: JobRow, service: Service, comfy: Comfy) -> None:

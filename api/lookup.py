@@ -41,6 +41,10 @@ class Lookup(Database):
         with self.read() as session:
             return session.scalars(wanted.order_by(JobRow.number.desc()).limit(limit)).all()
 
+    def ids(self) -> set[str]:
+        with self.read() as session:
+            return set(session.scalars(select(JobRow.id)))
+
     def uncleaned(self, limit: int = 100) -> Sequence[JobRow]:
         """Ended jobs of which ComfyUI may still hold something."""
         with self.read() as session:

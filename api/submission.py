@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from .errors import InputError, ServiceError
+from .errors import InputError
 from .graph import settle
 from .intake import Source
 from .order import Order, OrderError, Value
@@ -92,11 +92,11 @@ def _keep(row: JobRow, sources: Mapping[str, tuple[str, Source]], service: Servi
     """The photos first: whoever starts the job finds them."""
     photos = {name: service.intake.photo(source, label) for name, (label, source) in sources.items()}
     row.photos = {name: f"{row.id}-{name}{photo.suffix}" for name, photo in photos.items()}
-    for name, photo in photos.items():
-        (service.photos / row.photos[name]).write_bytes(photo.content)
     try:
+        for name, photo in photos.items():
+            (service.photos / row.photos[name]).write_bytes(photo.content)
         accepted = service.store.add(row, service.settings.concurrency)
-    except ServiceError:
+    except Exception:  # refused, or the disk is full
         remove_photos(row, service.photos)
         raise
     if accepted.id != row.id:

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import requests
 from PIL import Image
 
+from consistent_face.api.cleaning import remove_strays
 from consistent_face.tests.api.conftest import Running, Settings, serving
 from consistent_face.tools.server import ComfyServer
 
@@ -87,6 +89,49 @@ def test_a_failed_job_leaves_nothing_either(
     assert "ComfyUI refused the workflow" in body["error_data"]
     requests.delete(f"{kept.url}/jobs/{body['task_id']}")
     assert holders([kept.settings.data, comfy.log.parent], [needle(face)]) == []
+
+
+def test_a_job_deleted_between_its_prompts_leaves_nothing(
+    running: Running, consistency: Callable[..., dict], slow_graphs: Path
+) -> None:
+    """Four of its eight pictures are stored before the others are made."""
+    running.service.settings = running.settings.model_copy(update={"workflows": slow_graphs})
+    results = running.settings.data / "results"
+    body = consistency(celery=True, width=512, height=512, batch=8)
+    job = running.post("/getImagetoImage", body).json()["task_id"]
+    while len(list(results.glob("*.png"))) < 4:
+        time.sleep(0.01)
+    assert requests.delete(f"{running.url}/jobs/{job}").json()["state"] == "deleting"
+    while running.service.store.get(job) is not None:
+        time.sleep(0.05)
+    assert list(results.iterdir()) == []
+
+
+def test_a_job_that_cannot_be_written_down_leaves_no_photo(
+    idle: Running, consistency: Callable[..., dict], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(idle.service.store, "add", full)
+    assert idle.post("/getImagetoImage", consistency(celery=True)).status_code == 500
+    assert list(idle.service.photos.iterdir()) == []
+
+
+def test_files_without_a_job_are_removed_when_none_can_come_any_more(
+    idle: Running, consistency: Callable[..., dict]
+) -> None:
+    job = idle.post("/getImagetoImage", consistency(celery=True)).json()["task_id"]
+    (photo,) = idle.service.photos.iterdir()
+    stray = job[:-1] + ("0" if job[-1] != "0" else "1")
+    files = [photo, *(folder / f"{stray}-0.png" for folder in (idle.service.photos, idle.service.disk.folder))]
+    fresh = idle.service.photos / f"{stray}-photo.jpg"
+    for path in (*files[1:], fresh):
+        path.write_bytes(b"a face")
+    for path in files:
+        os.utime(path, (1, 1))
+    remove_strays(idle.service)
+    assert [path.exists() for path in (*files, fresh)] == [True, False, False, True]
 
 
 def test_jobs_expire_by_themselves(
