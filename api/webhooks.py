@@ -47,6 +47,9 @@ async def send(hook: Hook, service: Service) -> None:
         answer, delivered, met = 0, False, type(error).__name__
     except ServiceError as error:
         answer, delivered, met = 0, False, error.message
+    except Exception as error:  # of ours: it must hold up neither the others' webhooks nor this one for ever
+        LOG.error("A fault while a webhook was made", exc_info=error, extra={"job": hook.job_id})
+        answer, delivered, met = 0, False, type(error).__name__
     attempts = hook.attempts + 1
     gone = answer is None or answer == 410
     dead = not delivered and (gone or attempts >= service.settings.webhook_attempts)

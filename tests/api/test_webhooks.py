@@ -13,6 +13,9 @@ from pathlib import Path
 import pytest
 
 from consistent_face.api.__main__ import main
+from consistent_face.api.service import Service
+from consistent_face.api.tables import JobRow
+from consistent_face.api.vendors import modelslab
 from consistent_face.tests.api.conftest import Running, Settings, serving
 
 GEN = "/api/v1/enterprise/face_gen/make_gen"
@@ -109,6 +112,21 @@ def test_given_up_and_redelivered_by_command(
         assert main(["webhooks", "redeliver"]) == 0
         receiver.wait(3)
     assert len({headers["webhook-id"] for headers, _ in receiver.got}) == 1
+
+
+def test_a_webhook_that_cannot_be_made_holds_up_no_other(
+    running: Running, receiver: Receiver, generator: Callable[..., dict], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = modelslab.webhook
+
+    async def broken(row: JobRow, service: Service) -> dict:
+        return await made(row, service) if row.request["track_id"] else {"x": 1 / 0}
+
+    monkeypatch.setattr(modelslab, "webhook", broken)
+    for track in (0, 1, 0, 2):
+        running.post(GEN, generator(webhook=receiver.url, track_id=track))
+    receiver.wait(2)
+    assert [json.loads(body)["track_id"] for _, body in receiver.got] == [1, 2]
 
 
 def test_what_is_owed_survives_a_restart(
