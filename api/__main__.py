@@ -27,6 +27,12 @@ def serve(settings: Settings) -> int:
             "There are no keys: the service binds to 127.0.0.1 alone, and whoever reaches it may do all.\n"
         )
         settings = settings.model_copy(update={"host": "127.0.0.1"})
+    elif settings.host in ("0.0.0.0", "::") and not settings.public_url:
+        sys.stderr.write(
+            f"HOST is {settings.host}, which no link can lead to: set CONSISTENT_FACE_PUBLIC_URL to what clients call, "
+            "such as https://faces.example.com.\n"
+        )
+        return 1
     try:
         with hold(settings.data):
             options = {"host": settings.host, "port": settings.port, "log_config": None, "access_log": False}

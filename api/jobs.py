@@ -13,13 +13,18 @@ from .service import Service
 from .storage import content_type
 from .tables import JobRow
 from .vendors.documents import ENVELOPE, answers
+from .vendors.values import LARGEST_SEED
 
 router = APIRouter(tags=["Jobs"], responses=answers(ENVELOPE))
 PAGE = 50
 
 
 @router.get("/jobs")
-async def list_jobs(request: Request, limit: int = Query(PAGE, ge=1, le=200), before: int | None = None) -> dict:
+async def list_jobs(
+    request: Request,
+    limit: int = Query(PAGE, ge=1, le=200),
+    before: int | None = Query(None, ge=0, le=LARGEST_SEED),
+) -> dict:
     """The key's jobs, the latest first; `before` a number gives the next page."""
     caller = await authenticate(request, {})
     service: Service = request.app.state.service

@@ -50,7 +50,7 @@ def _checked(content: bytes, name: str, most_pixels: int) -> Photo:
     width, height = image.size
     if width * height > most_pixels:
         raise PictureError(f"{name} is {width}x{height}: send a picture of at most {most_pixels} pixels.", name)
-    kind = str(image.format)
+    kind = "JPEG" if image.format == "MPO" else str(image.format)  # phones add pictures to a JPEG; the first one counts
     turned = image.getexif().get(ORIENTATION, 1) != 1 or getattr(image, "is_animated", False)
     if kind == "JPEG" and not turned:
         image.draft("RGB", (max(1, width // 8), max(1, height // 8)))  # all of the file is read, few pixels are made

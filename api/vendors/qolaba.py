@@ -59,7 +59,9 @@ class Avatar(Common):
     prompt: Prompt = ""
     gender: str = Field(default="", max_length=40)
     remove_background: bool = False
-    bg_color: str = Field(default="", pattern=r"^#?([0-9a-fA-F]{3}|[0-9a-fA-F]{6})$")
+    bg_color: str = Field(
+        default="", pattern=r"^#?([0-9a-fA-F]{3}|[0-9a-fA-F]{6})$", description="a colour such as #FFFFFF"
+    )
 
 
 class Status(Fields):

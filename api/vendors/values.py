@@ -17,6 +17,7 @@ ABSENT = (None, "", "None", "null")
 PHOTO_KINDS = ("NoFaceError", "FaceTooSmallError", "PhotoError")  # failures that the caller's picture is to blame for
 LONGEST_PROMPT = 8000
 LARGEST_SEED = 2**63 - 1
+HUGE = 2**64  # beyond every range here
 KINDS = {int: "a whole number", float: "a number"}
 
 
@@ -72,6 +73,8 @@ def _wanted(model: type[Fields], name: str, fault: Mapping[str, Any]) -> str:
         return str(fault["msg"])
     low = next((one.ge for one in field.metadata if isinstance(one, Ge)), None)
     high = next((one.le for one in field.metadata if isinstance(one, Le)), None)
+    if fault["type"] == "string_pattern_mismatch" and field.description:
+        return field.description
     kinds = [word for kind, word in KINDS.items() if kind in (field.annotation, *_members(field.annotation))]
     if kinds:
         return f"{kinds[0]} from {low} to {high}" if low is not None and high is not None else kinds[0]
@@ -127,6 +130,8 @@ def as_number(found: object) -> float | int | None:
         number = int(found) if isinstance(found, int) or found.strip().lstrip("+-").isdecimal() else float(found)  # type: ignore
     except (ValueError, AttributeError):
         number = found if isinstance(found, float) else math.nan
+    if isinstance(number, int):
+        return max(-HUGE, min(HUGE, number))  # larger ones are no floats
     return number if math.isfinite(number) else None
 
 

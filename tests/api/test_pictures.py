@@ -51,6 +51,16 @@ def test_metadata_goes_and_pixels_stay(kind: str) -> None:
     assert not {"exif", "icc_profile", "xmp", "comment", "prompt"} & set(again.info)
 
 
+def test_of_a_jpeg_with_several_pictures_the_first_is_taken() -> None:
+    """Phones append depth and gain maps."""
+    more = Image.effect_noise((20, 15), 80).convert("RGB")
+    content = made("MPO", save_all=True, append_images=[more])
+    photo = accept(content, "image", 10**6, 10**6)
+    image = Image.open(io.BytesIO(photo.content))
+    assert (image.format, photo.suffix, image.size) == ("JPEG", ".jpg", (40, 30))
+    assert not getattr(image, "is_animated", False)
+
+
 @pytest.mark.parametrize("orientation", range(2, 9))
 def test_photos_are_turned_upright(orientation: int) -> None:
     photo = accept((PHOTOS / f"exif_orientation_{orientation}.jpg").read_bytes(), "image", 10**7, 10**8)

@@ -209,6 +209,31 @@ def test_modelslab_takes_the_nearest_value_and_says_so(idle: Running, generator:
         assert name in warnings
 
 
+@pytest.mark.parametrize("digits", [30, 400, 5000])
+def test_numbers_without_end(idle: Running, generator: Callable[..., dict], digits: int) -> None:
+    idle.service.settings = idle.settings.model_copy(update={"modelslab_sync_wait_s": 0.0})
+    answer = idle.post(GEN, generator(width="9" * digits))
+    assert answer.status_code in (200, 400) and (digits == 5000 or answer.json()["meta"]["width"] == 768)
+    assert idle.get(f"/jobs?before={'9' * digits}").status_code == 400
+
+
+@EACH
+def test_a_body_of_nothing_but_lists(idle: Running, vendor: Refused) -> None:
+    """Parsed, it would take 25 times its size in memory."""
+    body = '{"prompt": [' + ",".join(["[]"] * 100_000) + "]}"
+    answer = requests.post(idle.url + vendor.path, data=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == vendor.code and "values" in vendor.message(answer)
+
+
+@EACH
+def test_a_large_body_under_a_wrong_key(idle: Running, vendor: Refused, body: Callable[..., dict]) -> None:
+    """It is not kept; who sends it still gets the answer."""
+    idle.key()
+    sent = body(vendor, **{vendor.image: "A" * 20_000_000})
+    answer = idle.post(vendor.path, sent, "cf_wrong")
+    assert answer.status_code == 401
+
+
 @pytest.mark.parametrize(("found", "taken"), [(1, 21), (26, 31), (25, 21), ("36", 41), (1000, 41)])
 def test_modelslab_rounds_steps(idle: Running, generator: Callable[..., dict], found: object, taken: int) -> None:
     idle.service.settings = idle.settings.model_copy(update={"modelslab_sync_wait_s": 0.0})

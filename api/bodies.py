@@ -1,0 +1,93 @@
+"""Reads the body of a request within limits: the fields of a JSON object or of a form."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException
+from starlette.requests import ClientDisconnect, Request
+
+from .errors import ContentTypeError, InputError, TooLargeError
+
+JSON_TYPES = ("application/json", "text/json")
+FORM_TYPES = ("multipart/form-data", "application/x-www-form-urlencoded")
+THREAD_FROM = 256 * 1024  # bytes of JSON that are parsed beside the event loop
+MOST_VALUES = 50_000  # in a body: a picture is one, and a list of nothing but lists takes 25 times its size in memory
+
+
+async def fields(request: Request, largest: int) -> dict[str, object]:
+    """Raises TooLargeError, ContentTypeError, InputError."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind in JSON_TYPES or kind.endswith("+json"):
+        return await _json(await _body(request, largest))
+    if kind in FORM_TYPES:
+        return await _form(request, largest)
+    await _body(request, largest)
+    raise ContentTypeError(
+        f"Invalid content type {kind[:80] or '(none)'}: send application/json or multipart/form-data."
+    )
+
+
+async def _body(request: Request, largest: int) -> bytes:
+    content = bytearray()
+    async for chunk in chunks(request, largest):
+        content += chunk
+    return bytes(content)
+
+
+async def chunks(request: Request, largest: int) -> AsyncIterator[bytes]:
+    """Raises TooLargeError, before reading where the length is announced, and InputError."""
+    announced = request.headers.get("content-length", "")
+    if announced.isdigit() and int(announced) > largest:
+        raise TooLargeError(f"The body has {announced} bytes: send at most {largest}.")
+    length = 0
+    try:
+        async for chunk in request.stream():
+            length += len(chunk)
+            if length > largest:
+                raise TooLargeError(f"The body has more than {largest} bytes.")
+            yield chunk
+    except ClientDisconnect as error:
+        raise InputError("The connection was closed before the whole body came.") from error
+
+
+async def _json(content: bytes) -> dict[str, object]:
+    if sum(map(content.count, (b",", b"[", b"{"))) > MOST_VALUES:
+        raise InputError(f"The JSON has more than {MOST_VALUES} values: send an object of the documented fields.")
+    try:
+        parsed = _parse(content) if len(content) < THREAD_FROM else await asyncio.to_thread(_parse, content)
+    except (ValueError, RecursionError) as error:
+        raise InputError("The body is not valid JSON: send a JSON object.") from error
+    if not isinstance(parsed, dict):
+        raise InputError(f"The body is JSON, but {type(parsed).__name__} instead of an object.")
+    return parsed
+
+
+def _parse(content: bytes) -> object:
+    return json.loads(content, parse_constant=_no_constant)
+
+
+def _no_constant(name: str) -> object:
+    raise ValueError(f"{name} is not JSON.")
+
+
+async def _form(request: Request, largest: int) -> dict[str, object]:
+    """The fields of a form: files as bytes, the rest as text. The whole body is held to the same limit."""
+    body = await _body(request, largest)
+    again = Request(request.scope, _replay(body))
+    try:
+        async with again.form(max_files=8, max_fields=200, max_part_size=largest) as form:
+            return {
+                name: await value.read() if isinstance(value, UploadFile) else value for name, value in form.items()
+            }
+    except (MultiPartException, HTTPException, ValueError, KeyError) as error:
+        raise InputError("The form in the body cannot be read: send valid multipart/form-data.") from error
+
+
+def _replay(body: bytes):
+    async def receive() -> dict[str, object]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return receive
