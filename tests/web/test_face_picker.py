@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Locator, expect
 
-from consistent_face.tests.web.editor import PHOTOS, Editor
+from consistent_face.tests.web.editor import PACK, PHOTOS, Editor
 
 FACES = "ConsistentFace_AnalyzeFaces"
 
@@ -117,7 +117,8 @@ CHOICES = [
 @pytest.mark.parametrize("editor", ["comfy"], indirect=True)
 def test_the_rules_of_choosing(editor: Editor) -> None:
     with urlopen(f"{editor.server.url}/extensions") as answer:
-        source = next(path for path in json.load(answer) if path.endswith("/faceChoice.js"))
+        (ours,) = (path for path in json.load(answer) if PACK in path)
+    source = ours.replace("consistentFace.js", "faceChoice.mjs")
     for expression, expected in CHOICES:
         found = editor.page.evaluate(
             f"async source => {{ const {{ chosen, clicked, written }} = await import(source); return {expression} }}",

@@ -135,7 +135,7 @@ def test_the_editor_shows_the_names(browser: Browser, front: str, request: pytes
 
 
 def test_the_menu_entries_are_named_in_chinese() -> None:
-    source = (ROOT / "web" / "copyRequest.js").read_text(encoding="utf-8")
+    source = (ROOT / "web" / "consistentFace.js").read_text(encoding="utf-8")
     entries = {name.replace(".", "_") for name in re.findall(r'id: "(consistentFace\.\w+)"', source)}
     named = written("zh", "commands")
     assert set(named) == entries and all(CHINESE.search(text) for text in texts(named))

@@ -2,12 +2,12 @@
 
 from consistent_face.tests.web.editor import Editor
 
-SHOWN = """() => {
+SHOWN = """async () => {
     const node = LiteGraph.createNode('ConsistentFace_ScoreIdentity')
     app.graph.add(node)
     const before = node.widgets.length
-    node.onExecuted({ text: ['Picture 1: someone else.'] })
-    node.onExecuted({ text: ['Picture 1: the same person.', 'Picture 2: no face.'] })
+    await node.onExecuted({ text: ['Picture 1: someone else.'] })
+    await node.onExecuted({ text: ['Picture 1: the same person.', 'Picture 2: no face.'] })
     const added = node.widgets.slice(before).map(widget => [widget.name, widget.value])
     return { added, saved: node.serialize().widgets_values.length - before }
 }"""

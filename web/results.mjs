@@ -1,40 +1,11 @@
 // Shows on a node what its last run told: who was kept, how alike, what is unsafe, where saved; faces before and after.
-import { app } from "../../scripts/app.js";
+const { addPanel } = await import(`./panel.mjs${new URL(import.meta.url).search}`);
 
 const REPORT_HEIGHT = 90;
 const PAIRS_HEIGHT = 130;
-const SHOWN = {
-  ConsistentFace_BuildIdentity: showReport,
-  ConsistentFace_CheckSafety: showReport,
-  ConsistentFace_KeepBest: showReport,
-  ConsistentFace_LoadIdentity: showReport,
-  ConsistentFace_RefineFaces: showPairs,
-  ConsistentFace_RemoveBackground: showReport,
-  ConsistentFace_SaveIdentity: showReport,
-  ConsistentFace_ScoreIdentity: showLikeness,
-};
 
-/** Calls `show` with a node and what its run told; `target` is the node, or the prototype of all of its type. */
-export function onRun(target, show) {
-  const executed = target.onExecuted;
-  target.onExecuted = function (output) {
-    executed?.call(this, output);
-    if (output) show(this, output);
-  };
-}
-
-/** An element below a node's widgets that is neither sent with the prompt nor saved with the workflow. */
-export function addPanel(node, name, element, options) {
-  const panel = node.addDOMWidget(name, name, element, { serialize: false, ...options });
-  panel.serialize = false;
-  return panel;
-}
-
-function panelOf(node, name) {
-  return node.widgets?.find((widget) => widget.name === name);
-}
-
-function showReport(node, { text }) {
+/** The functions that are exported take a node and what its run told of it. */
+export function showReport(node, { text }) {
   if (text) report(node, text.join("\n"));
 }
 
@@ -55,7 +26,7 @@ function addReport(node) {
 }
 
 /** How alike the pictures are is told on the nodes that show them, too: Save Image, Preview Image. */
-function showLikeness(node, { text }) {
+export function showLikeness(node, { text }) {
   for (const each of [node, ...nodesWithTheSamePicture(node)]) report(each, text.join("\n"));
 }
 
@@ -67,7 +38,7 @@ function nodesWithTheSamePicture(node) {
 }
 
 /** Each face before and after in one frame; the edge between them follows the pointer. */
-function showPairs(node, { before_after: pairs }) {
+export function showPairs(node, { before_after: pairs }) {
   if (!pairs) return;
   const panel = panelOf(node, "before_after") ?? addPairs(node);
   panel.element.replaceChildren(...pairs.map(pair));
@@ -88,14 +59,6 @@ function pair({ before, after }) {
   return frame;
 }
 
-app.registerExtension({
-  name: "consistentFace.results",
-  setup() {
-    const href = new URL("consistentFace.css", import.meta.url);
-    document.head.append(Object.assign(document.createElement("link"), { rel: "stylesheet", href }));
-  },
-  beforeRegisterNodeDef(type, definition) {
-    const show = SHOWN[definition.name];
-    if (show) onRun(type.prototype, show);
-  },
-});
+function panelOf(node, name) {
+  return node.widgets?.find((widget) => widget.name === name);
+}

@@ -1,12 +1,11 @@
 // On Analyze Faces: the pictures with their faces outlined; a click on a face chooses it.
 // The choice is written into the node's ordinary widgets, so that it is saved and works over the API too.
-import { app } from "../../scripts/app.js";
-import { chosen, clicked, written } from "./faceChoice.js";
-import { addPanel, onRun } from "./results.js";
+const search = new URL(import.meta.url).search;
+const { addPanel, grow } = await import(`./panel.mjs${search}`);
+const { chosen, clicked, written } = await import(`./faceChoice.mjs${search}`);
+const { findFaces } = await import(`./findFaces.mjs${search}`);
 
-const NODE = "ConsistentFace_AnalyzeFaces";
 const SETTINGS = ["select", "index", "min_size"];
-const ENDS = ["execution_success", "execution_error", "execution_interrupted"];
 const LOW = 44;
 const HIGH = 240;
 
@@ -29,6 +28,7 @@ class FacePicker {
     const getMinHeight = () => (this.photos.length ? HIGH : LOW);
     addPanel(node, "face_picker", this.root, { hideOnZoom: false, getMinHeight });
     for (const name of SETTINGS) this.watch(this.widget(name));
+    grow(node);
   }
 
   widget(name) {
@@ -58,8 +58,7 @@ class FacePicker {
   show(photos) {
     this.photos = photos;
     this.draw();
-    const [width, height] = this.node.computeSize();
-    this.node.setSize([Math.max(this.node.size[0], width), Math.max(this.node.size[1], height)]);
+    grow(this.node);
   }
 
   draw() {
@@ -113,42 +112,12 @@ class FacePicker {
   }
 }
 
-/** Runs the analysis alone, through ComfyUI's own queue: the loader, the photo and Analyze Faces. All faces are looked
- *  for, and none missed is an error; what was found reaches the node as after any other run.
- *  Resolves when the run has ended, with why it could not start, or nothing. */
-async function findFaces(node) {
-  const prompt = await app.graphToPrompt();
-  const id = Object.keys(prompt.output).find((key) => key.split(":").at(-1) === String(node.id));
-  if (prompt.output[id]?.class_type !== NODE) return "The node is bypassed or muted.";
-  Object.assign(prompt.output[id].inputs, { select: "all", without_face: "bypass" });
-  let run, finish;
-  const over = new Set(); // a run can end before the answer to its queueing is here
-  const end = ({ detail }) => {
-    over.add(detail.prompt_id);
-    if (detail.prompt_id === run) finish?.();
+/** Gives Analyze Faces its picker, which shows what each of its runs finds. */
+export function addPicker(node) {
+  const picker = new FacePicker(node);
+  const executed = node.onExecuted;
+  node.onExecuted = function (output) {
+    executed?.call(this, output);
+    if (output?.faces) picker.show(output.faces);
   };
-  for (const name of ENDS) app.api.addEventListener(name, end);
-  try {
-    run = (await app.api.queuePrompt(-1, prompt, { partialExecutionTargets: [id] })).prompt_id;
-    if (!over.has(run)) await new Promise((resolve) => (finish = resolve));
-  } catch (error) {
-    return reason(error);
-  } finally {
-    for (const name of ENDS) app.api.removeEventListener(name, end);
-  }
 }
-
-/** ComfyUI's first complaint about a node, or the error's own words. */
-function reason(error) {
-  const fault = Object.values(error.response?.node_errors ?? {})[0]?.errors[0];
-  return fault ? `${fault.message}: ${fault.details}` : error.message;
-}
-
-app.registerExtension({
-  name: "consistentFace.facePicker",
-  nodeCreated(node) {
-    if (node.comfyClass !== NODE) return;
-    const picker = new FacePicker(node);
-    onRun(node, (_, { faces }) => faces && picker.show(faces));
-  },
-});
