@@ -94,7 +94,7 @@ def span(start: Any, end: Any) -> float:
 
 
 def overhead(family: str, calls: int, rows: int) -> dict[str, float]:
-    from ..core.attention import Scope
+    from ..core.scope import Scope
     from ..core.strength import Strength
     from ..nodes.injection import inject
 
@@ -144,14 +144,14 @@ def added_syncs() -> int:
     """Synchronisations of three steps with CFG, range and mask, less those of the same steps without the identity."""
     import comfy.samplers
 
-    from ..core.attention import Scope
+    from ..core.scope import Scope
     from ..core.strength import Strength
     from ..nodes.injection import inject, scope
 
     model = unet.random_model("sd15", narrow=True)
     widths = tuple(width // 10 for width in SD15_LAYERS)
     part = tuple(LayerTokens(torch.randn(2, 1, 4, width), torch.randn(2, 1, 4, width)) for width in widths)
-    limited: Scope = scope(model, 0.2, 0.8, torch.rand(1, 64, 64))
+    limited: Scope = scope(0.2, 0.8, torch.rand(1, 64, 64))
     patched = inject(model, EncodedIdentity("random", context=768, base=part), Strength(), limited)
 
     def count(one: Any) -> int:

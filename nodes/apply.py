@@ -123,7 +123,7 @@ class ApplyIdentity(io.ComfyNode):
         if encoded_identity.is_empty:
             return io.NodeOutput(model)
         strength = Strength(weight, structure, lora_strength, Curve(curve), block_weights, Scaling(scaling))
-        where = scope(model, start_percent, end_percent, mask)
+        where = scope(start_percent, end_percent, mask)
         return io.NodeOutput(inject(model, encoded_identity, strength, where))
 
 

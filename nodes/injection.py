@@ -1,6 +1,8 @@
 """An encoded identity put into a model: attention in every layer, and the adapter's LoRA in its weights."""
 
 import uuid
+from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import comfy.lora
@@ -9,9 +11,10 @@ from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrapperExecutor, WrappersMP
 from torch import Tensor
 
-from ..core.attention import POSITIVE, IdentityAttention, Scope
+from ..core.attention import IdentityAttention
 from ..core.errors import IdentityError
 from ..core.faceid import EncodedIdentity, Layers
+from ..core.scope import AREAS, POSITIVE, SIGMA_AT, Area, Scope
 from ..core.strength import Scaling, Strength
 from ..core.unet import CrossAttention, check_fit, cross_attentions, lora_targets
 
@@ -31,21 +34,18 @@ def inject(model: ModelPatcher, encoded: EncodedIdentity, strength: Strength, sc
         own = tuple(layer.person(number) for layer in tokens) if encoded.together else tokens
         _replace_attention(patched, layers, own, each)
     if not patched.get_wrappers(WrappersMP.SAMPLER_SAMPLE, KEY):
-        patched.add_wrapper_with_key(WrappersMP.SAMPLER_SAMPLE, KEY, mark_positive)
+        patched.add_wrapper_with_key(WrappersMP.SAMPLER_SAMPLE, KEY, tell_patches)
     return patched
 
 
-def scope(model: ModelPatcher, start_percent: float, end_percent: float, mask: Tensor | None) -> Scope:
+def scope(start_percent: float, end_percent: float, mask: Tensor | None) -> Scope:
     """The whole of sampling needs no range, and so costs nothing."""
     if not 0 <= start_percent <= end_percent <= 1:
         raise IdentityError(
             f"The face would act from {start_percent} to {end_percent} of sampling: set start_percent and end_percent "
             "between 0 and 1, the start not after the end."
         )
-    if start_percent == 0 and end_percent == 1:
-        return Scope(mask)
-    sampling: Any = model.get_model_object("model_sampling")
-    return Scope(mask, (sampling.percent_to_sigma(start_percent), sampling.percent_to_sigma(end_percent)))
+    return Scope(mask, None if (start_percent, end_percent) == (0, 1) else (start_percent, end_percent))
 
 
 def _add_lora(
@@ -69,15 +69,28 @@ def _replace_attention(model: ModelPatcher, layers: tuple[CrossAttention, ...], 
         model.set_model_attn2_replace(patch, *block, layer.index)
 
 
-def mark_positive(executor: WrapperExecutor, guider: Any, sigmas: Tensor, extra_args: dict, *rest: Any) -> Any:
-    """Tells the patches which conds follow the positive prompt: once per sampling, whatever the guider.
+def tell_patches(
+    executor: WrapperExecutor, guider: Any, sigmas: Tensor, extra_args: dict, callback: Any, noise: Tensor, *rest: Any
+) -> Any:
+    """Tells the patches what they cannot see, once per sampling, whatever the guider.
 
-    ComfyUI gives a cond that it copies to another prompt for its area the same id; so all others get new ones.
+    That is the schedule that is in force now, which conds follow the positive prompt, and which part of the picture a
+    cond is for. ComfyUI gives a cond that it copies to another prompt for its area the same id; so all others get new
+    ones.
     """
     conds = guider.conds
+    options = extra_args["model_options"].setdefault("transformer_options", {})
+    options[SIGMA_AT] = cache(guider.model_patcher.get_model_object("model_sampling").percent_to_sigma)
     if "positive" in conds:
         for name in conds.keys() - {"positive"}:
             conds[name] = [{**cond, "uuid": uuid.uuid4()} for cond in conds[name]]
-        options = extra_args["model_options"].setdefault("transformer_options", {})
         options[POSITIVE] = frozenset(cond["uuid"] for cond in conds["positive"])
-    return executor(guider, sigmas, extra_args, *rest)
+    parts = (cond for each in conds.values() for cond in each if cond.get("area") is not None)
+    options[AREAS] = {cond["uuid"]: _shares(cond["area"], *noise.shape[-2:]) for cond in parts}
+    return executor(guider, sigmas, extra_args, callback, noise, *rest)
+
+
+def _shares(area: Sequence[int], height: int, width: int) -> Area:
+    """ComfyUI's area (height, width, top, left) of a latent of this size; it narrows what reaches beyond."""
+    tall, wide, top, left = area
+    return left / width, top / height, min(left + wide, width) / width, min(top + tall, height) / height

@@ -11,11 +11,12 @@ import comfy.samplers
 import comfy.utils
 import torch
 from comfy.model_patcher import ModelPatcher
+from comfy.patcher_extension import WrapperExecutor, WrappersMP
 from torch import Tensor
 
-from ..core.attention import Scope
 from ..core.crops import Crops
 from ..core.noise import SEEDS
+from ..core.scope import CROPS, Scope
 from .conditioning import Conditioning, Follower, Hints, has_gligen
 from .progress import say
 
@@ -77,7 +78,8 @@ class Refiner:
     def __init__(self, models: Models, settings: Settings, total: int, canvas: tuple[int, int], kind: str) -> None:
         self.models, self.settings = models, settings
         self._total, self._kind = total, kind
-        model = models.model
+        self._model = model = models.model.clone()
+        model.add_wrapper_with_key(WrappersMP.SAMPLER_SAMPLE, CROPS, self._tell_crops)
         schedule = comfy.samplers.KSampler(
             model, settings.steps, model.load_device, settings.sampler, settings.scheduler, settings.denoise
         )
@@ -88,6 +90,7 @@ class Refiner:
         self._steps = len(self._sigmas) - 1
         self._bar = comfy.utils.ProgressBar(total * settings.cycles * max(self._steps, 1))
         self._done = 0  # regions
+        self._crops: Crops | None = None  # in the call at hand
         if has_gligen(models.positive, models.negative):
             logging.warning(GLIGEN)
 
@@ -134,7 +137,7 @@ class Refiner:
         """How many regions fit into the memory that is free once the model is loaded; both prompts count."""
         if len(latents) == 1:
             return 1
-        model: Any = self.models.model
+        model: Any = self._model
         one = ROOM * model.model.memory_required([2, *latents.shape[1:]])
         comfy.model_management.load_models_gpu([model], memory_required=one)
         return max(1, min(len(latents), int(model.get_free_memory(model.load_device) // one)))
@@ -143,12 +146,13 @@ class Refiner:
         models, settings = self.models, self.settings
         self._say(len(latents))
         positive, negative = self._follower.follow(batch.crops, models.positive, models.negative)
-        if models.identity is not None and batch.weights is not None:
-            models.identity.mask = batch.weights.view(-1, 1, 1)
+        self._crops = batch.crops
+        if models.identity is not None:
+            models.identity.weights = batch.weights
         for cycle in range(settings.cycles):
             noise = torch.stack([batch.noise(number, cycle, latents.shape[1:]) for number in batch.numbers])
             latents = comfy.sample.sample_custom(
-                models.model,
+                self._model,
                 noise,
                 settings.cfg,
                 self._sampler,
@@ -163,6 +167,11 @@ class Refiner:
             )
         self.skip(len(latents))
         return latents
+
+    def _tell_crops(self, executor: WrapperExecutor, guider: Any, sigmas: Tensor, extra_args: dict, *rest: Any) -> Any:
+        """An identity that is in the model already acts on pictures: which part of which one is in each row?"""
+        extra_args["model_options"].setdefault("transformer_options", {})[CROPS] = self._crops
+        return executor(guider, sigmas, extra_args, *rest)
 
     def _callback(self, regions: int, cycle: int) -> Callable[..., None]:
         def show(step: int, *_: Any) -> None:

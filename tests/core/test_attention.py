@@ -6,9 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from consistent_face.core.attention import POSITIVE, IdentityAttention, Scope, conditional
+from consistent_face.core.attention import IdentityAttention
+from consistent_face.core.crops import Crops, Region
 from consistent_face.core.errors import IdentityError
 from consistent_face.core.faceid import LayerTokens
+from consistent_face.core.scope import AREAS, CROPS, POSITIVE, SIGMA_AT, Scope, conditional
 
 HEADS, WIDTH, TEXT = 2, 8, 5
 HEIGHT, LENGTH = 4, 6
@@ -53,6 +55,7 @@ def options(cond_or_uncond: tuple[int, ...] = (0,), sigma: float = 5.0, **more: 
         "attn_precision": None,
         "cond_or_uncond": list(cond_or_uncond),
         "sigmas": torch.tensor([sigma]),
+        SIGMA_AT: {0.2: 8.0, 0.8: 2.0}.__getitem__,
         "activations_shape": [1, WIDTH, HEIGHT, LENGTH],
         **more,
     }
@@ -126,15 +129,15 @@ def test_without_ids_the_first_cond_is_positive() -> None:
 
 
 @pytest.mark.parametrize(("sigma", "acts"), [(9.0, False), (8.0, True), (5.0, True), (2.0, True), (1.9, False)])
-def test_outside_its_range_of_sigmas_it_adds_nothing(sigma: float, acts: bool) -> None:
+def test_outside_its_range_it_adds_nothing(sigma: float, acts: bool) -> None:
     q, k, v = qkv(1)
-    found = patch(Scope(sigmas=(8.0, 2.0)))(q, k, v, options(sigma=sigma))
+    found = patch(Scope(percents=(0.2, 0.8)))(q, k, v, options(sigma=sigma))
     assert torch.equal(found, expected(q, k, v, [0]) if acts else own(q, k, v))
 
 
 def test_the_range_follows_the_steps_and_reads_nothing_back() -> None:
     q, k, v = qkv(1)
-    gated = patch(Scope(sigmas=(8.0, 2.0)))
+    gated = patch(Scope(percents=(0.2, 0.8)))
     for sigma, acts in ((9.0, False), (5.0, True), (1.0, False)):
         with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
             found = gated(q, k, v, options(sigma=sigma))
@@ -165,10 +168,10 @@ def test_each_picture_of_a_batch_has_its_mask() -> None:
 
 def test_people_in_one_picture_get_a_mask_each() -> None:
     masks = torch.stack([torch.zeros(HEIGHT, LENGTH), torch.ones(HEIGHT, LENGTH), torch.ones(HEIGHT, LENGTH)])
-    one, other = Scope(masks, (8.0, 2.0)).each(2)
+    one, other = Scope(masks, (0.2, 0.8)).each(2)
     assert one.mask is not None and other.mask is not None
     assert torch.equal(one.mask, masks[:1]) and torch.equal(other.mask, masks[1:2])
-    assert one.sigmas == other.sigmas == (8.0, 2.0)
+    assert one.percents == other.percents == (0.2, 0.8)
 
 
 @pytest.mark.parametrize(("mask", "count"), [(None, 0), (torch.ones(2, 8, 8), 2), (torch.ones(8, 8), 1)])
@@ -194,6 +197,51 @@ def test_a_mask_smaller_than_the_layer_is_enlarged_without_blur() -> None:
 def test_a_mask_without_batch_dimension_will_do() -> None:
     q, k, v = qkv(1)
     assert torch.equal(patch(Scope(torch.zeros(HEIGHT, LENGTH)))(q, k, v, options()), own(q, k, v))
+
+
+def test_in_a_part_of_the_picture_the_mask_keeps_its_place() -> None:
+    """One chunk for the left half, one for the right half, and one for all of it."""
+    q, k, v = qkv(3)
+    mask = torch.zeros(1, HEIGHT, 2 * LENGTH)
+    mask[..., :LENGTH] = 1
+    areas = {"left": (0.0, 0.0, 0.5, 1.0), "right": (0.5, 0.0, 1.0, 1.0)}
+    found = patch(Scope(mask))(q, k, v, options((0, 0, 0), uuids=["left", "right", "all"]) | {AREAS: areas})
+    cells = torch.zeros(3, HEIGHT, LENGTH)
+    cells[0] = 1
+    cells[2, :, : LENGTH // 2] = 1
+    faces = torch.cat([face(q[[row]], 0) for row in range(3)])
+    assert_close(found, own(q, k, v) + faces * cells.view(3, -1, 1))
+
+
+def test_rows_that_are_regions_take_their_pictures_person_and_part_of_the_mask() -> None:
+    """Of two pictures, each twice as large as a region, the right half of the second and both of the first."""
+    q, k, v = qkv(6)
+    regions = tuple(Region(picture, left, 0, LENGTH, HEIGHT) for picture, left in ((1, LENGTH), (0, 0), (0, LENGTH)))
+    crops = Crops(regions, (2 * LENGTH, HEIGHT), (8 * LENGTH, 8 * HEIGHT))
+    masks = torch.zeros(2, HEIGHT, 2 * LENGTH)
+    masks[0, :, :LENGTH] = 1
+    masks[1, :, LENGTH:] = 0.5
+    found = patch(Scope(masks), people=2)(q, k, v, options((0, 1)) | {CROPS: crops})
+    strengths = [0.5, 1.0, 0.0] * 2
+    faces = [face(q[[row]], row // 3, (1, 0, 0)[row % 3], people=2) for row in range(6)]
+    inner = slice(1, LENGTH - 1)  # at the mask's edge the crop's own interpolation is seen
+    grid = (found - own(q, k, v)).view(6, HEIGHT, LENGTH, WIDTH)[:, :, inner]
+    wanted = torch.stack([strength * one[0] for strength, one in zip(strengths, faces, strict=True)])
+    assert_close(grid, wanted.view(6, HEIGHT, LENGTH, WIDTH)[:, :, inner])
+
+
+def test_each_row_has_its_weight() -> None:
+    q, k, v = qkv(4)
+    scope = Scope()
+    scope.weights = torch.tensor([0.0, 0.5])
+    faces = torch.cat([face(q[[row]], row // 2) for row in range(4)])
+    found = patch(scope)(q, k, v, options((0, 1)))
+    assert_close(found, own(q, k, v) + faces * torch.tensor([0.0, 0.5, 0.0, 0.5]).view(4, 1, 1))
+
+
+def test_another_adapter_cannot_join_it_in_place() -> None:
+    with pytest.raises(IdentityError, match="put Apply Identity after it"):
+        patch().add(object(), weight=1.0)
 
 
 def test_zero_values_leave_the_layer_exactly_as_it_was() -> None:
@@ -249,7 +297,7 @@ def test_what_comfyui_tells_a_replacement_reaches_the_one_below() -> None:
 
 def test_it_follows_the_pictures_dtype_and_forgets_after_sampling() -> None:
     q, k, v = (x.bfloat16() for x in qkv(2))
-    layer = patch(Scope(torch.ones(1, 2, 2), (8.0, 2.0)))
+    layer = patch(Scope(torch.ones(1, 2, 2), (0.2, 0.8)))
     assert layer(q, k, v, options((0, 1))).dtype == torch.bfloat16
     assert layer(*qkv(2), options((0, 1))).dtype == torch.float32
     before = layer(*qkv(2), options((0, 1)))

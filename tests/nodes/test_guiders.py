@@ -10,10 +10,11 @@ import pytest
 import torch
 from comfy.model_patcher import ModelPatcher
 from comfy_extras.nodes_custom_sampler import DualCFGGuider
+from comfy_extras.nodes_model_advanced import ModelSamplingContinuousEDM
 from comfy_extras.nodes_perpneg import PerpNeg, PerpNegGuider
 from torch import Tensor
 
-from consistent_face.core.attention import conditional
+from consistent_face.core.scope import AREAS, conditional
 from consistent_face.tests.nodes.people import applied
 
 pytestmark = pytest.mark.usefixtures("inference", "one_thread")
@@ -82,6 +83,51 @@ def test_a_region_of_the_positive_prompt_does_not_make_the_negative_one_positive
     guider.set_cfg(4.0)
     sample(guider)
     assert rows[1] == {(0, True), (1, False)}
+
+
+def test_the_parts_of_the_picture_are_told(sd15: ModelPatcher, blind: dict[str, Any]) -> None:
+    """In shares of it, also where an area reaches beyond; ComfyUI copies it to the negative prompt."""
+    told: list[tuple[Any, ...]] = []
+
+    def note(q: Tensor, k: Tensor, v: Tensor, options: Any) -> Tensor:
+        shape = tuple(options["activations_shape"][-2:])
+        told.extend(
+            (options[AREAS].get(one), shape, cond)
+            for one, cond in zip(options["uuids"], conditional(options), strict=True)
+        )
+        return torch.zeros_like(q)
+
+    model = sd15.clone()
+    model.set_model_attn2_replace(note, "input", 1, 0)
+    guider = comfy.samplers.CFGGuider(applied(model, **blind, mask=torch.ones(1, 4, 4)))
+    region = [[torch.randn(1, 7, 768), {"area": (6, 4, 4, 0), "strength": 1.0}]]
+    guider.set_conds(text() + region, text())
+    guider.set_cfg(4.0)
+    sample(guider)
+    part = (0.0, 0.5, 0.5, 1.0)
+    assert {(area, cond) for area, _, cond in told} == {(None, True), (None, False), (part, True), (part, False)}
+    assert {shape for area, shape, _ in told if area == part} == {(4, 4)}
+
+
+def test_the_range_is_of_the_schedule_that_is_in_force(sd15: ModelPatcher, blind: dict[str, Any]) -> None:
+    """Whether the node that sets the schedule comes before Apply Identity or after it."""
+    sigmas = torch.tensor([80.0, 20.0, 3.0, 0.5, 0.1, 0.03, 0.0])
+    noise, words = torch.randn(1, 4, 8, 8), (text(), text())
+
+    def result(model: ModelPatcher) -> Tensor:
+        guider = comfy.samplers.CFGGuider(model)
+        guider.set_conds(*words)
+        guider.set_cfg(1.0)
+        sampler = comfy.samplers.sampler_object("euler")
+        return guider.sample(noise, torch.zeros_like(noise), sampler, sigmas, disable_pbar=True)
+
+    def edm(model: ModelPatcher) -> ModelPatcher:
+        return ModelSamplingContinuousEDM().patch(model, "eps", 120.0, 0.002)[0]
+
+    half = {**blind, "end_percent": 0.7}
+    after, before = result(edm(applied(sd15, **half))), result(applied(edm(sd15), **half))
+    assert torch.equal(after, before)
+    assert not torch.equal(after, result(edm(applied(sd15, **blind))))
 
 
 def test_outside_its_range_sampling_is_as_without_it(sd15: ModelPatcher, blind: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 import logging
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from consistent_face.core.variants import Kind
 from consistent_face.nodes.detailer import RefineFaces
 from consistent_face.nodes.upscale import UpscaleInTiles
 from consistent_face.tests.nodes import unets
+from consistent_face.tests.nodes.people import applied
 from consistent_face.tools.paths import OFFLINE
 
 PHOTOS = Path(__file__).resolve().parents[1] / "photos"
@@ -153,6 +155,32 @@ def test_tiles_do_not_depend_on_how_they_are_batched(models: dict[str, Any], sam
         torch.testing.assert_close(tiled(models, image, regions_per_call=count), together, atol=1e-4, rtol=0)
     alone = tiled(models, image[:1])
     torch.testing.assert_close(alone, together[:1], atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("together", [False, True], ids=["one for each picture", "all in each picture"])
+def test_people_in_the_model_keep_to_their_pictures_and_places(
+    models: dict[str, Any], identity: EncodedIdentity, together: bool
+) -> None:
+    """Two people by Apply Identity, in two pictures or in the halves of each: a tile knows whose it is."""
+    other = replace(identity, base=tuple(LayerTokens(-one.keys, -one.values) for one in identity.base))
+    halves = torch.zeros(2, 200, 264)
+    halves[0, :, :132] = halves[1, :, 132:] = 1
+    people = combine([identity, other], together=together)
+    two = {**models, "model": applied(models["model"], people, mask=halves if together else None)}
+    image = picture(200, 264, 2)
+    drawn = tiled(two, image)
+    for count in (1, 3):
+        torch.testing.assert_close(tiled(two, image, regions_per_call=count), drawn, atol=1e-4, rtol=0)
+    if together:
+        only = {**models, "model": applied(models["model"], identity)}
+        first = slice(0, 60)  # drawn by the first tile alone, in which the other person is not
+        torch.testing.assert_close(drawn[:, first, first], tiled(only, image)[:, first, first], atol=1e-4, rtol=0)
+        assert not torch.allclose(drawn[:, first, -60:], tiled(only, image)[:, first, -60:], atol=1e-2)
+    else:
+        for number, person in enumerate((identity, other)):
+            alone = {**models, "model": applied(models["model"], person)}
+            expected = tiled(alone, image)[number]
+            torch.testing.assert_close(drawn[number], expected, atol=1e-4, rtol=0)
 
 
 def test_linear_redraws_one_tile_a_call_which_sees_those_before_it(
