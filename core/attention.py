@@ -9,6 +9,8 @@ from .errors import IdentityError
 from .faceid import LayerTokens
 from .scope import Options, Scope, conditional, pictures
 
+Rows = tuple[Tensor, Tensor, Tensor | None]  # keys, values, and what is added to the scores
+
 
 class Attention(Protocol):
     """ComfyUI's attention function: q, k, v [B, tokens, channels] -> [B, tokens of q, channels]."""
@@ -30,26 +32,29 @@ class IdentityAttention:
         self.scope = scope
         self.attention = attention
         self.previous = previous
-        self._rows: dict[object, tuple[Tensor, Tensor]] = {}
+        self._rows: dict[object, Rows] = {}
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor, options: Any) -> Tensor:
         own = self._attend(q, k, v, options) if self.previous is None else self.previous(q, k, v, options)
         positive = conditional(options)
         shown = tuple(pictures(options, q.shape[0] // len(positive)))
-        face = self._attend(q, *self._expanded(q, positive, shown), options)
+        keys, values, mask = self._expanded(q, positive, shown)
+        face = self._attend(q, keys, values, options, mask)
         return own + self.scope.limit(face, options, len(positive))
 
-    def _attend(self, q: Tensor, k: Tensor, v: Tensor, options: Options) -> Tensor:
-        precision = options.get("attn_precision")
-        return self.attention(q, k, v, options["n_heads"], attn_precision=precision, transformer_options=options)
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, options: Options, mask: Tensor | None = None) -> Tensor:
+        precision, heads = options.get("attn_precision"), options["n_heads"]
+        return self.attention(q, k, v, heads, mask=mask, attn_precision=precision, transformer_options=options)
 
-    def _expanded(self, q: Tensor, positive: tuple[bool, ...], shown: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    def _expanded(self, q: Tensor, positive: tuple[bool, ...], shown: tuple[int, ...]) -> Rows:
         key = (positive, shown, q.device, q.dtype)
         if key not in self._rows:
             people = self.tokens.keys.shape[1]
             sides = [0 if follows else 1 for follows in positive for _ in shown]
             turns = [picture % people for _ in positive for picture in shown]
-            self._rows[key] = (self.tokens.keys[sides, turns].to(q), self.tokens.values[sides, turns].to(q))
+            mask = self.tokens.mask()
+            mask = None if mask is None else mask[turns].to(q)
+            self._rows[key] = (self.tokens.keys[sides, turns].to(q), self.tokens.values[sides, turns].to(q), mask)
         return self._rows[key]
 
     def to(self, target: torch.device | torch.dtype) -> "IdentityAttention":

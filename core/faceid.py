@@ -4,7 +4,6 @@ Source: the IP-Adapter paper (arXiv:2308.06721), github.com/tencent-ailab/IP-Ada
 huggingface.co/h94/IP-Adapter-FaceID.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -21,14 +20,24 @@ from .variants import Kind
 class LayerTokens:
     """Identities' part of one layer: keys and values [2, P, T, hidden] of P people.
 
-    Row 0 goes with the positive prompt, row 1 with all others.
+    Row 0 goes with the positive prompt, row 1 with all others. `counts` are each person's own tokens where some have
+    fewer than T: what follows them is padding, that nothing may attend to.
     """
 
     keys: Tensor
     values: Tensor
+    counts: tuple[int, ...] = ()
 
     def person(self, number: int) -> "LayerTokens":
-        return LayerTokens(self.keys[:, number : number + 1], self.values[:, number : number + 1])
+        one, own = slice(number, number + 1), slice(self.counts[number] if self.counts else None)
+        return LayerTokens(self.keys[:, one, own], self.values[:, one, own])
+
+    def mask(self) -> Tensor | None:
+        """[P, 1, T] for attention to add to its scores: minus infinity at the padding; None where there is none."""
+        if not self.counts:
+            return None
+        padding = torch.arange(self.keys.shape[2]) >= torch.tensor(self.counts).view(-1, 1, 1)
+        return torch.zeros(padding.shape).masked_fill(padding, -torch.inf)
 
 
 Layers = tuple[LayerTokens, ...]
@@ -71,7 +80,7 @@ class EncodedIdentity:
             )
         sums = self.base if self.structure is None else _added(self.base, self.structure, structure)
         return tuple(
-            LayerTokens(x.keys * weight if keys_too else x.keys, x.values * weight)
+            replace(x, keys=x.keys * weight if keys_too else x.keys, values=x.values * weight)
             for x, weight in zip(sums, weights, strict=True)
         )
 
@@ -84,7 +93,7 @@ def encode(adapter: Adapter, tokens: Tensor, structure: Tensor | None) -> Encode
 
 
 def combine(people: Sequence[EncodedIdentity], together: bool) -> EncodedIdentity:
-    """Several people in one value, in their order; an empty one adds nothing to its pictures.
+    """Several people in one value, in their order; an empty one adds no face to its pictures.
 
     Raises IdentityError when they were encoded by different adapters, or only some with CLIP vision.
     """
@@ -118,21 +127,30 @@ def _through(adapter: Adapter, tokens: Tensor) -> Layers:
 
 def _added(base: Layers, structure: Layers, scale: float) -> Layers:
     return tuple(
-        LayerTokens(x.keys + scale * r.keys, x.values + scale * r.values) for x, r in zip(base, structure, strict=True)
+        replace(x, keys=x.keys + scale * r.keys, values=x.values + scale * r.values)
+        for x, r in zip(base, structure, strict=True)
     )
 
 
 def _stacked(people: Sequence[Layers]) -> Layers:
-    """Side by side; where one has fewer tokens (Portrait of fewer faces) they are repeated, which changes nothing."""
+    """Side by side; who has fewer tokens (Portrait of fewer faces) is padded, and nobody is all zeros."""
     present = [person for person in people if person]
-    count = math.lcm(*(person[0].keys.shape[2] for person in present))
+    longest = max(person[0].keys.shape[2] for person in present)
+    counts = tuple(count for person in people for count in (_counts(person[0]) if person else (longest,)))
+    if set(counts) == {longest}:
+        counts = ()
     layers = []
     for number, like in enumerate(present[0]):
         nobody = LayerTokens(torch.zeros_like(like.keys[:, :1]), torch.zeros_like(like.values[:, :1]))
         tokens = [person[number] if person else nobody for person in people]
         keys, values = (
-            torch.cat([x.repeat(1, 1, count // x.shape[2], 1) for x in part], dim=1)
+            torch.cat([F.pad(x, (0, 0, 0, longest - x.shape[2])) for x in part], dim=1)
             for part in zip(*((each.keys, each.values) for each in tokens), strict=True)
         )
-        layers.append(LayerTokens(keys, values))
+        layers.append(LayerTokens(keys, values, counts))
     return tuple(layers)
+
+
+def _counts(tokens: LayerTokens) -> tuple[int, ...]:
+    _, people, most, _ = tokens.keys.shape
+    return tokens.counts or (most,) * people

@@ -20,15 +20,15 @@ def assert_close(found: Tensor, expected: Tensor) -> None:
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-6)
 
 
-def attention(q: Tensor, k: Tensor, v: Tensor, heads: int, **options: Any) -> Tensor:
-    """softmax(q k^T / sqrt(d)) v, head by head and row by row."""
+def attention(q: Tensor, k: Tensor, v: Tensor, heads: int, mask: Tensor | None = None, **options: Any) -> Tensor:
+    """softmax(q k^T / sqrt(d) + mask) v, head by head and row by row."""
     assert options.keys() == {"attn_precision", "transformer_options"}
     assert len(q) == len(k) == len(v)
     out, size = torch.zeros_like(q), q.shape[-1] // heads
     for row in range(len(q)):
         for head in range(heads):
             part = slice(head * size, (head + 1) * size)
-            scores = q[row, :, part] @ k[row, :, part].T / size**0.5
+            scores = q[row, :, part] @ k[row, :, part].T / size**0.5 + (0 if mask is None else mask[row])
             out[row, :, part] = scores.softmax(-1) @ v[row, :, part]
     return out
 
@@ -105,6 +105,19 @@ def test_each_picture_of_a_batch_shows_its_person_in_turn(cond_or_uncond: tuple[
     sides = [(cond, picture % 3) for cond in cond_or_uncond for picture in range(5)]
     faces = [face(q[[i]], cond, person, people=3) for i, (cond, person) in enumerate(sides)]
     assert_close(found, own(q, k, v) + torch.cat(faces))
+
+
+@pytest.mark.parametrize("cond_or_uncond", [(0, 1), (1,)])
+def test_people_of_different_numbers_of_tokens_act_as_alone(cond_or_uncond: tuple[int, ...]) -> None:
+    q, k, v = qkv(5 * len(cond_or_uncond))
+    padded = LayerTokens(tokens(3).keys, tokens(3).values, (4, 1, 3))
+    found = IdentityAttention(padded, Scope(), attention)(q, k, v, options(cond_or_uncond))
+    for number in range(3):
+        one = IdentityAttention(padded.person(number), Scope(), attention)
+        assert one.tokens.keys.shape == (2, 1, padded.counts[number], WIDTH) and one.tokens.mask() is None
+        alone = one(q, k, v, options(cond_or_uncond))
+        for row in (row for row in range(len(q)) if row % 5 % 3 == number):
+            assert_close(found[row], alone[row])
 
 
 @pytest.mark.parametrize(

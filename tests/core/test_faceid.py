@@ -89,16 +89,25 @@ def test_people_stand_side_by_side_in_their_order(together: bool) -> None:
 
 
 def attended(layer: EncodedIdentity, number: int) -> Tensor:
-    tokens = layer.base[0].person(number)
+    """Attention to the tokens of one person, of all who stand side by side."""
+    tokens = layer.base[0]
     q = torch.randn(2, 1, 9, LAYERS[0], generator=torch.Generator().manual_seed(9))
-    return scaled_dot_product_attention(q, tokens.keys, tokens.values)
+    q = q.expand(-1, tokens.keys.shape[1], -1, -1)
+    return scaled_dot_product_attention(q, tokens.keys, tokens.values, attn_mask=tokens.mask())[:, number]
 
 
-def test_portraits_of_different_numbers_of_faces_act_as_alone() -> None:
-    people = [person(1, 16, structure=False), person(2, 48, structure=False), person(3, 32, structure=False)]
-    both = combine(people, together=False)
-    for number, alone in enumerate(people):
-        assert_close(attended(both, number), attended(alone, 0))
+@pytest.mark.parametrize("structure", [False, True])
+def test_people_of_different_numbers_of_faces_act_as_alone(structure: bool) -> None:
+    """One of them is nobody, and two were combined before."""
+    people = [person(seed, faces * 16, structure) for seed, faces in enumerate((5, 4, 3))]
+    both = combine([combine(people[:2], False), EncodedIdentity(), people[2]], together=False)
+    for layer in both.weighted((1, 1), 0.5 if structure else 0, keys_too=True):
+        assert layer.keys.shape[:3] == (2, 4, 80), "as many tokens as the one with the most faces"
+    for number, alone in zip((0, 1, 3), people, strict=True):
+        torch.testing.assert_close(attended(both, number), attended(alone, 0))
+        for ours, theirs in zip(both.weighted((1, 1), 0), alone.weighted((1, 1), 0), strict=True):
+            assert torch.equal(ours.person(number).keys, theirs.keys), "no padding where a person stands alone"
+    assert not attended(both, 2).any()
 
 
 def test_nobody_among_people_adds_nothing() -> None:

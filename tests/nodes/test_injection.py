@@ -11,14 +11,17 @@ import comfy.utils
 import pytest
 import torch
 from comfy.clip_vision import ClipVisionModel
+from comfy.ldm.modules.attention import attention_basic, attention_pytorch, attention_split, attention_sub_quad
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from consistent_face.core.adapter import Adapter, read_adapter
 from consistent_face.core.attention import IdentityAttention
 from consistent_face.core.errors import IdentityError
-from consistent_face.core.faceid import EncodedIdentity
+from consistent_face.core.faceid import EncodedIdentity, LayerTokens, combine
 from consistent_face.core.unet import cross_attentions, lora_targets
+from consistent_face.core.variants import Kind
+from consistent_face.nodes import injection
 from consistent_face.nodes.faceid import CombineIdentities
 from consistent_face.tests.nodes import unets
 from consistent_face.tests.nodes.people import applied, encoded, file_of, person
@@ -246,6 +249,31 @@ def test_each_picture_of_a_batch_is_as_with_its_identity_alone(sd15: ModelPatche
     for row, one in enumerate((0, 1, 0, 1)):
         torch.testing.assert_close(found[row], alone[one][row], atol=2e-5, rtol=0)
     assert not torch.allclose(alone[0][1], alone[1][1], atol=1e-3)
+
+
+ATTENTIONS = (attention_basic, attention_pytorch, attention_split, attention_sub_quad)
+
+
+@pytest.mark.parametrize("attention", ATTENTIONS, ids=lambda attention: attention.__name__)
+def test_people_of_different_numbers_of_faces_are_as_alone(
+    attention: Any, sd15: ModelPatcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In each of ComfyUI's attentions."""
+    monkeypatch.setattr(injection, "optimized_attention", attention)
+    generator = torch.Generator().manual_seed(6)
+    portraits = [portrait(faces, generator) for faces in (5, 4, 3)]
+    both = applied(sd15, combine(portraits, together=False))
+    found = unets.predict(both, (0, 1), pictures=3)
+    for row, one in enumerate((0, 1, 2) * 2):
+        alone = unets.predict(applied(sd15, portraits[one]), (0, 0, 0, 1, 1, 1))
+        torch.testing.assert_close(found[row], alone[row], atol=2e-5, rtol=0)
+
+
+def portrait(faces: int, generator: torch.Generator) -> EncodedIdentity:
+    """Of an adapter that gives 16 tokens for each face."""
+    shapes = [(2, 1, 16 * faces, hidden) for hidden in unets.SD15_LAYERS]
+    layers = [[torch.randn(shape, generator=generator) for _ in "kv"] for shape in shapes]
+    return EncodedIdentity("portrait", Kind.PORTRAIT, 768, tuple(LayerTokens(keys, values) for keys, values in layers))
 
 
 def halves(side: int = 8) -> Tensor:
