@@ -55,7 +55,7 @@ class Follower:
         if mask is not None:
             options["mask"] = mask
         if self.hints is Hints.recut and whole.get("control") is not None:
-            options["control"] = _recut(whole["control"], crops, copies)
+            options["control"] = _recut(whole["control"], crops, self.canvas, copies)
             options["control_apply_to_uncond"] = whole.get("control_apply_to_uncond", False)
         return options
 
@@ -80,13 +80,22 @@ class Follower:
         return left / across, top / down, (left + width) / across, (top + height) / down
 
 
-def _recut(control: Any, crops: Crops, copies: dict[ControlBase, ControlBase]) -> ControlBase:
+def _recut(control: Any, crops: Crops, canvas: tuple[int, int], copies: dict[ControlBase, ControlBase]) -> ControlBase:
     """A copy of a chain of ControlNets that sees of its hints what is in the crops."""
     if control not in copies:
         copy = control.copy()
-        copy.cond_hint_original = crops.of_map(control.cond_hint_original.float())
-        copy.extra_concat_orig = [crops.of_map(extra.float()) for extra in control.extra_concat_orig]
+        copy.cond_hint_original = crops.of_map(_middle(control.cond_hint_original.float(), canvas))
+        copy.extra_concat_orig = [crops.of_map(_middle(extra.float(), canvas)) for extra in control.extra_concat_orig]
         if control.previous_controlnet is not None:
-            copy.set_previous_controlnet(_recut(control.previous_controlnet, crops, copies))
+            copy.set_previous_controlnet(_recut(control.previous_controlnet, crops, canvas, copies))
         copies[control] = copy
     return copies[control]
+
+
+def _middle(hint: Tensor, canvas: tuple[int, int]) -> Tensor:
+    """The part [...,h,w] of a hint that is the whole picture: ComfyUI cuts the middle of it at the canvas's aspect."""
+    height, width = hint.shape[-2:]
+    across, down = canvas
+    x = max(0, round((width - height * across / down) / 2))
+    y = max(0, round((height - width * down / across) / 2))
+    return hint[..., y : height - y, x : width - x]

@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from consistent_face.benchmarks.tiles import seam_ratio
+from consistent_face.core.crops import Crops, Region
 from consistent_face.core.errors import ConsistentFaceError, IdentityError
 from consistent_face.core.faceid import EncodedIdentity, LayerTokens, combine
 from consistent_face.core.image import load_photo
@@ -28,6 +29,7 @@ from consistent_face.core.insight import FaceAnalyzer
 from consistent_face.core.presets import Preset, draw_preset
 from consistent_face.core.tiles import lay
 from consistent_face.core.variants import Kind
+from consistent_face.nodes.conditioning import Follower, Hints
 from consistent_face.nodes.detailer import RefineFaces
 from consistent_face.nodes.upscale import UpscaleInTiles
 from consistent_face.tests.nodes import unets
@@ -361,6 +363,19 @@ def test_a_hint_is_recut_on_request_and_its_chain_copied_once(
     torch.testing.assert_close(middles, torch.tensor([30.0, 75.0, 104.5]), atol=1.5, rtol=0)
     torch.testing.assert_close(chains[0].cond_hint_original, 1 - hints)
     assert all(hint.shape[0] == 3 for hint in asked) and asked
+
+
+@pytest.mark.parametrize("size", [(48, 90), (70, 64), (100, 128)])
+def test_a_hint_of_another_aspect_is_cut_as_comfyui_cuts_it(size: tuple[int, int], models: dict[str, Any]) -> None:
+    hint = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(3))
+    with_pose = posed(models, [], hint)["positive"]
+    with_pose[0][1]["control"].extra_concat_orig = [1 - hint[:, :1]]
+    crops = Crops((Region(0, 0, 0, 256, 192),), (256, 192), (128, 96))  # the whole of an enlarged picture
+    [[(_, options)]] = Follower(Hints.recut, (128, 96)).follow(crops, with_pose)
+    whole = comfy.utils.common_upscale(hint, 128, 96, "bilinear", "center")
+    torch.testing.assert_close(options["control"].previous_controlnet.cond_hint_original, whole)
+    torch.testing.assert_close(options["control"].cond_hint_original, 1 - whole)
+    torch.testing.assert_close(options["control"].extra_concat_orig[0], 1 - whole[:, :1])
 
 
 def test_masks_are_cropped_and_areas_become_masks(models: dict[str, Any], sampled: list[dict[str, Any]]) -> None:
