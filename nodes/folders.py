@@ -1,6 +1,7 @@
 """Model folders that ComfyUI does not know by itself; folders that other packs registered are kept and shared."""
 
 import os
+from pathlib import Path
 
 import folder_paths
 
@@ -30,6 +31,12 @@ def register() -> None:
         paths, extensions = folder_paths.folder_names_and_paths[name]
         if not extensions:  # a folder just made lists every file
             folder_paths.folder_names_and_paths[name] = (paths, set(wanted))
+
+
+def stamp(*files: Path) -> tuple[tuple[int, int], ...]:
+    """Time and size of each file that is there: what was read of them is read again once this changes."""
+    found = [file.stat() for file in files if file.is_file()]
+    return tuple((each.st_mtime_ns, each.st_size) for each in found)
 
 
 def find(folder: str, name: str) -> str:

@@ -10,7 +10,7 @@ from ..core.identity import Identity as Person
 from ..core.identity import Strangers, build_identity, describe, from_crops
 from ..core.recognisers import SAME_PERSON
 from ..core.report import draw_report
-from .folders import IDENTITIES
+from .folders import IDENTITIES, stamp
 from .storage import load_identity, save_identity
 from .types import Faces, Identity
 
@@ -134,10 +134,10 @@ class LoadIdentity(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, identity: str) -> tuple[int, int] | None:
+    def fingerprint_inputs(cls, identity: str) -> tuple[tuple[int, int], ...] | None:
         """A file that was saved again is loaded again."""
         path = folder_paths.get_full_path(IDENTITIES, identity)
-        return (Path(path).stat().st_mtime_ns, Path(path).stat().st_size) if path else None
+        return stamp(Path(path)) if path else None
 
 
 class IdentityFromCrops(io.ComfyNode):

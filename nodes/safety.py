@@ -47,6 +47,12 @@ class LoadSafetyClassifier(io.ComfyNode):
     def validate_inputs(cls, model: str | None) -> bool:
         return True  # a missing file is told when a check needs it
 
+    @classmethod
+    def fingerprint_inputs(cls, model: str) -> tuple[tuple[int, int], ...] | None:
+        """A file that was replaced, or a description beside it that was edited, is read again."""
+        path = folder_paths.get_full_path(folders.SAFETY, model)
+        return folders.stamp(Path(path), Path(path).with_suffix(".json")) if path else None
+
 
 class CheckSafety(io.ComfyNode):
     @classmethod

@@ -1,5 +1,6 @@
 """Check Safety as ComfyUI calls it: verdicts on sockets and as text, and nothing that passes unchecked."""
 
+import os
 from pathlib import Path
 
 import folder_paths
@@ -112,6 +113,23 @@ def test_a_missing_classifier_is_told_where_it_belongs() -> None:
     with pytest.raises(ModelMissingError, match="models/safety") as refused:
         LoadSafetyClassifier.execute("gone.onnx")
     assert "\n" not in str(refused.value)
+
+
+def test_a_description_that_was_edited_is_read_again(
+    classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = Path(folders.find(folders.SAFETY, STANDARD))
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, folders.SAFETY, ([str(tmp_path)], {".onnx"}))
+    fingerprint = LoadSafetyClassifier.fingerprint_inputs
+    assert fingerprint("mine.onnx") is None
+    (tmp_path / "mine.onnx").write_bytes(source.read_bytes())
+    seen = [fingerprint("mine.onnx")]
+    for text in ("{}", '{"resize": 8}'):
+        (tmp_path / "mine.json").write_text(text)
+        seen.append(fingerprint("mine.onnx"))
+    os.utime(tmp_path / "mine.onnx", ns=(1, 1))
+    assert len({*seen, fingerprint("mine.onnx")}) == 4 and None not in seen
+    assert fingerprint("mine.onnx") == fingerprint("mine.onnx")
 
 
 def test_the_limits_are_told_where_the_choice_is_made() -> None:
