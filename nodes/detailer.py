@@ -143,7 +143,7 @@ def _identity_inputs() -> list[io.Input]:
             min=0.0,
             max=3.0,
             step=0.05,
-            tooltip="For a face seen from the front; those that are turned get less.",
+            tooltip="For a face seen from the front; those that are turned get less. 0: no identity at all.",
         ),
         io.Float.Input(
             "identity_structure",
@@ -183,8 +183,8 @@ def _models(
     encoded_identity: EncodedIdentity | None = None,
     **_: Any,
 ) -> tuple[Models, float]:
-    """The models, with the identity in them, and its weight."""
-    if encoded_identity is None or encoded_identity.is_empty:
+    """The models, with the identity in them, and its weight: at 0 not even its LoRA."""
+    if encoded_identity is None or encoded_identity.is_empty or identity_weight == 0:
         return Models(model, vae, positive, negative), 0.0
     if encoded_identity.people > 1:
         raise IdentityError(

@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from consistent_face.benchmarks.tiles import seam_ratio
+from consistent_face.core.adapter import read_adapter
 from consistent_face.core.crops import Crops, Region
 from consistent_face.core.errors import ConsistentFaceError, IdentityError
 from consistent_face.core.faceid import EncodedIdentity, LayerTokens, combine
@@ -33,7 +34,7 @@ from consistent_face.nodes.conditioning import Follower, Hints
 from consistent_face.nodes.detailer import RefineFaces
 from consistent_face.nodes.upscale import UpscaleInTiles
 from consistent_face.tests.nodes import unets
-from consistent_face.tests.nodes.people import applied
+from consistent_face.tests.nodes.people import applied, encoded, file_of
 from consistent_face.tools.paths import OFFLINE
 
 PHOTOS = Path(__file__).resolve().parents[1] / "photos"
@@ -474,6 +475,15 @@ def test_an_empty_identity_changes_nothing_and_two_people_are_refused(
     assert torch.equal(refined(models, encoded_identity=EncodedIdentity()), refined(models))
     with pytest.raises(IdentityError, match="holds 2 people"):
         refined(models, encoded_identity=combine([identity, identity], together=False))
+
+
+def test_weight_0_is_no_identity_and_no_lora(models: dict[str, Any], sampled: list[dict[str, Any]]) -> None:
+    file = file_of(unets.SD15_LAYERS, 768)
+    with_lora = encoded(read_adapter("small.bin", file, lambda: ""))
+    plain = refined(models)
+    assert torch.equal(refined(models, encoded_identity=with_lora, identity_weight=0.0), plain)
+    refined(models, encoded_identity=with_lora, identity_weight=0.1)
+    assert [bool(call["model"].patches) for call in sampled] == [False, False, True]
 
 
 # Bad input
