@@ -123,7 +123,8 @@ class CombineIdentities(io.ComfyNode):
                     template=io.Autogrow.TemplatePrefix(
                         EncodedIdentity.Input("encoded_identity"), prefix="encoded_identity", min=1, max=16
                     ),
-                    tooltip="Encoded with the same adapter. An empty one leaves its pictures or its place unchanged.",
+                    tooltip="Encoded with the same adapter. An empty one adds no face to its pictures or its place; "
+                    "the LoRA of a FaceID adapter acts there too.",
                 ),
                 io.Combo.Input(
                     "arrangement",
