@@ -71,10 +71,10 @@ def pip(*arguments: str | Path) -> list[str | Path]:
 
 
 def make_venv() -> None:
-    if PYTHON.exists():
+    if PYTHON.exists() and subprocess.run([PYTHON, "-m", "pip", "--version"], capture_output=True).returncode == 0:
         return
     try:
-        venv.create(VENV, with_pip=True)
+        venv.create(VENV, clear=True, with_pip=True)  # half made, it would stay without pip
     except subprocess.CalledProcessError as error:
         raise SetupError(
             f"Python's venv module cannot make {VENV} ({error}): install it, on Debian with 'apt install python3-venv'."
@@ -99,6 +99,10 @@ def install(groups: Sequence[str]) -> None:
     requirements = ["-c", constraints, "-r", ROOT / ".host" / "requirements.txt", "-r", pack, *chosen]
     run_logged("Installing ComfyUI's and our own packages", pip(*requirements), network)
     run_logged("Compiling what rembg compiles once", [PYTHON, "-c", "import rembg"], network)
+    if subprocess.run([PYTHON, "-c", "import cv2"], capture_output=True).returncode != 0:
+        uninstall = [PYTHON, "-m", "pip", "uninstall", "-y", "opencv-python", "opencv-python-headless"]
+        run_logged("Removing the build of OpenCV that needs a screen's libraries", uninstall, network)
+        run_logged("Installing the one that needs none", pip("--no-deps", "opencv-python-headless"), network)
     if has_nvidia():
         uninstall = [PYTHON, "-m", "pip", "uninstall", "-y", "onnxruntime", "onnxruntime-gpu"]
         run_logged("Removing the CPU build of onnxruntime, which hides CUDA", uninstall, network)
@@ -109,7 +113,7 @@ def set_up(command: str) -> None:
     """Makes .venv and the host ready for a command, or returns at once when they are."""
     groups = GROUPS.get(command, ["tools"])
     digest = hashlib.sha256("".join((ROOT / name).read_text() for name in INPUTS).encode())
-    digest.update(os.environ.get("COMFYUI_PATH", "").encode())
+    digest.update(f"{os.environ.get('COMFYUI_PATH', '')} {ROOT}".encode())  # a folder that was moved or copied
     stamps = {name: VENV / f"ready-{name}" for name in groups}
     if all(stamp.exists() and stamp.read_text() == digest.hexdigest() for stamp in stamps.values()):
         return

@@ -21,7 +21,7 @@ OLDEST_COMFYUI = (0, 30, 0)
 OLDEST_INSIGHTFACE = (1, 0)
 OPENCV = ("opencv-python", "opencv-contrib-python", "opencv-python-headless", "opencv-contrib-python-headless")
 SET_UP = "`python dev.py serve` sets it up"
-PIP = "python -m pip"
+PIP = f"{sys.executable} -m pip"
 
 
 class Finding(NamedTuple):
@@ -114,11 +114,25 @@ def check_insightface(found: dict[str, str]) -> Finding:
 
 def check_opencv(found: dict[str, str]) -> Finding:
     said = ", ".join(f"{name} {version}" for name, version in found.items()) or "opencv is not installed"
+    if broken := opencv_fault():
+        cure = "install what it names, on Debian with apt install libgl1 libglib2.0-0"
+        return Finding("error", f"{said} does not load ({broken}): no face can be found", cure)
     if len(found) == 1:
         return Finding("ok", said)
     remove = f"{PIP} uninstall -y {' '.join(found)}, then " if found else ""
     level, why = ("note", ": several builds in one folder hide each other") if found else ("error", "")
     return Finding(level, said + why, f"{remove}{PIP} install opencv-python")
+
+
+def opencv_fault() -> str | None:
+    """Why OpenCV does not load where it is installed: it needs libraries that a machine without a screen may lack."""
+    try:
+        importlib.import_module("cv2")
+    except ModuleNotFoundError:
+        return None
+    except ImportError as error:
+        return str(error)
+    return None
 
 
 def check_chromium() -> Finding:

@@ -62,7 +62,8 @@ def unpack_comfyui() -> None:
     shutil.rmtree(unpacked, ignore_errors=True)
     shutil.rmtree(COMFYUI, ignore_errors=True)
     with tarfile.open(archive) as tar:
-        tar.extractall(unpacked, filter="data")
+        safe = hasattr(tarfile, "data_filter")  # since Python 3.11.4; the archive's hash is known in any case
+        tar.extractall(unpacked, filter="data") if safe else tar.extractall(unpacked)
     (next(unpacked.iterdir()) / "vendor" / "ComfyUI").rename(COMFYUI)
     shutil.rmtree(unpacked)
     marker.touch()
@@ -81,8 +82,10 @@ def unpack_front_end() -> Path:
 
 def link(target: Path, name: Path) -> None:
     """A link to a folder; a junction on Windows, where links need a privilege."""
-    if name.is_symlink() or name.exists():
+    if name.exists() and name.resolve() == target.resolve():
         return
+    if os.path.lexists(name):  # it leads to where the checkout was before it was moved or copied
+        name.unlink() if name.is_symlink() else name.rmdir()  # a junction; of a folder with something in it an error
     name.parent.mkdir(parents=True, exist_ok=True)
     if os.name == "nt":
         import _winapi

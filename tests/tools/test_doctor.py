@@ -69,6 +69,13 @@ def test_opencv_duplicates() -> None:
     assert "uninstall -y opencv-python opencv-python-headless" in twice.cure
 
 
+def test_opencv_without_a_screens_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert doctor.opencv_fault() is None
+    monkeypatch.setattr(doctor, "opencv_fault", lambda: "libGL.so.1: cannot open shared object file")
+    finding = doctor.check_opencv({"opencv-python": "5.0"})
+    assert finding.level == "error" and "libGL.so.1" in finding.said and "libgl1" in finding.cure
+
+
 def test_versions_leaves_out_what_is_not_installed() -> None:
     assert doctor.versions(["pytest", "no-such-distribution"]) == {"pytest": pytest.__version__}
 
