@@ -7,6 +7,7 @@ something to see, `plot(figures, path)`.
 import argparse
 import importlib
 import json
+import signal
 import sys
 
 from .paths import ROOT
@@ -18,6 +19,7 @@ def main() -> int:
     parser.add_argument("name", choices=names)
     parser.add_argument("--quick", action="store_true", help="under 5 minutes on 2 cores")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends what it started, as Ctrl-C does
     benchmark = importlib.import_module(f"consistent_face.benchmarks.{arguments.name}")
     figures = benchmark.run(arguments.quick)
     for name, figure in figures.items():

@@ -5,6 +5,7 @@ import base64
 import json
 import os
 import shutil
+import signal
 import sys
 import time
 import webbrowser
@@ -19,7 +20,8 @@ from ..core import catalog
 from . import offline, trained
 from .demo_page import Shown, page
 from .demo_requests import REQUESTS, Request
-from .paths import HOST, MODELS, ROOT
+from .models import installed
+from .paths import HOST, ROOT, model_roots
 from .server import ServerError, comfyui, free_port, service
 
 DATA = HOST / "demo"  # of the service
@@ -71,10 +73,10 @@ def small_models(request: Request, names: Mapping[str, str]) -> dict[str, Value]
 
 
 def real_models_present(workflow: str) -> bool:
-    """Whether every file that the workflow names lies where `models` puts it."""
+    """Whether every file that the workflow names is there."""
     values = [value for node in load(workflow).values() for value in node["inputs"].values() if isinstance(value, str)]
     files = [file for value in values for file in (catalog.find(value), *catalog.pack(value)) if file]
-    return all((MODELS / file.folder / file.name).exists() for file in files)
+    return all(installed(file, model_roots()) is not None for file in files)
 
 
 def run_all(small: Collection[str], names: Mapping[str, str]) -> list[Shown]:
@@ -138,6 +140,7 @@ def has_screen() -> bool:
 
 def main() -> int:
     started = time.monotonic()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends what it started, as Ctrl-C does
     small = [request.workflow for request in REQUESTS if not real_models_present(request.workflow)]
     names: dict[str, str] = {}
     note = (FACES if trained.present() else NOISE).format(workflows=", ".join(small)) if small else ""
@@ -153,6 +156,8 @@ def main() -> int:
     except ServerError as error:
         print(f"{error} ComfyUI's log is {HOST / 'demo.log'}.", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
     index = OUTPUT / "index.html"
     index.write_text(page(shown, note), encoding="utf-8")
     print(f"Done in {time.monotonic() - started:.0f} s: {index}")

@@ -1,5 +1,7 @@
 """Processes of ours, started, awaited, stopped: a ComfyUI with the pack, and the web service before it."""
 
+import contextlib
+import itertools
 import os
 import socket
 import subprocess
@@ -15,6 +17,7 @@ from pathlib import Path
 from .paths import BASE, COMFYUI, HOST, ROOT
 
 START_SECONDS = 180
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy knows nothing of this machine
 
 
 class ServerError(RuntimeError):
@@ -50,16 +53,26 @@ def command(port: int, database: Path, arguments: Sequence[str]) -> list[str]:
     return [*launcher, "--port", str(port), "--disable-auto-launch", *paths, *device_arguments(), *arguments]
 
 
-def wait_until_up(server: ComfyServer) -> None:
+def wait_until_up(urls: Sequence[str], path: str, process: subprocess.Popen[bytes]) -> str | None:
+    """The first of the addresses that answers; None when the process ended, or took too long."""
     deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline and server.process.poll() is None:
-        try:
-            with urllib.request.urlopen(f"{server.url}/system_stats", timeout=5):
-                return
-        except (urllib.error.URLError, ConnectionError, TimeoutError):
-            time.sleep(0.1)
-    said = "\n".join(server.log.read_text(errors="replace").splitlines()[-15:])
-    raise ServerError(f"{said}\n\nComfyUI did not start (see {server.log}): run 'python dev.py doctor'.")
+    while time.monotonic() < deadline and process.poll() is None:
+        for url in urls:
+            with contextlib.suppress(urllib.error.URLError, ConnectionError, TimeoutError):
+                DIRECT.open(url + path, timeout=5).close()
+                return url
+        time.sleep(0.1)
+    return None
+
+
+def addresses(port: object, host: str | None) -> list[str]:
+    """Where a server may answer that was told to bind to a host: without keys the service keeps to this machine."""
+    hosts = ["127.0.0.1", *([f"[{host}]" if ":" in host else host] if host else [])]
+    return [f"http://{each}:{port}" for each in hosts]
+
+
+def last_words(log: Path) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-15:])
 
 
 @contextmanager
@@ -78,9 +91,12 @@ def comfyui(log: Path, arguments: Sequence[str] = (), port: int | None = None) -
             command(port, log.with_suffix(".db"), arguments), cwd=HOST, stdout=output, stderr=subprocess.STDOUT
         )
     try:
-        server = ComfyServer(f"http://127.0.0.1:{port}", log, process)
-        wait_until_up(server)
-        yield server
+        listen = dict(itertools.pairwise(arguments)).get("--listen", "").partition(",")[0]
+        url = wait_until_up(addresses(port, listen), "/system_stats", process)
+        if url is None:
+            cure = f"ComfyUI did not start (see {log}): run 'python dev.py doctor'."
+            raise ServerError(f"{last_words(log)}\n\n{cure}")
+        yield ComfyServer(url, log, process)
     finally:
         process.terminate()
         try:
@@ -108,9 +124,11 @@ def service(
         process = subprocess.Popen(
             [sys.executable, "-m", "api"], cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT
         )
-    url = f"http://127.0.0.1:{environment.get('CONSISTENT_FACE_PORT', 8190)}"
+    urls = addresses(environment.get("CONSISTENT_FACE_PORT", 8190), environment.get("CONSISTENT_FACE_HOST"))
     try:
-        _wait_for_service(url, log, process)
+        url = wait_until_up(urls, "/healthz", process)
+        if url is None:
+            raise ServerError(f"{last_words(log)}\n\nThe service did not start (see {log}).")
         yield url
     finally:
         process.terminate()
@@ -119,15 +137,3 @@ def service(
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-def _wait_for_service(url: str, log: Path, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            with urllib.request.urlopen(f"{url}/healthz", timeout=5):
-                return
-        except (urllib.error.URLError, ConnectionError, TimeoutError):
-            time.sleep(0.1)
-    said = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
-    raise ServerError(f"{said}\n\nThe service did not start (see {log}).")
