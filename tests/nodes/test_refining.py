@@ -166,14 +166,13 @@ def test_people_in_the_model_keep_to_their_pictures_and_places(
 ) -> None:
     """Two people by Apply Identity, in two pictures or in the halves of each: a tile knows whose it is."""
     other = replace(identity, base=tuple(LayerTokens(-one.keys, -one.values) for one in identity.base))
-    halves = torch.zeros(2, 200, 264)
+    halves = torch.zeros(2, 96, 264)
     halves[0, :, :132] = halves[1, :, 132:] = 1
     people = combine([identity, other], together=together)
     two = {**models, "model": applied(models["model"], people, mask=halves if together else None)}
-    image = picture(200, 264, 2)
+    image = picture(96, 264, 2)
     drawn = tiled(two, image)
-    for count in (1, 3):
-        torch.testing.assert_close(tiled(two, image, regions_per_call=count), drawn, atol=1e-4, rtol=0)
+    torch.testing.assert_close(tiled(two, image, regions_per_call=1), drawn, atol=1e-4, rtol=0)
     if together:
         only = {**models, "model": applied(models["model"], identity)}
         first = slice(0, 60)  # drawn by the first tile alone, in which the other person is not
