@@ -1,7 +1,7 @@
 """Where and when an identity acts; and what sampling tells of a call, among ComfyUI's transformer options."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +16,13 @@ Area = tuple[float, float, float, float]  # left, top, right, bottom in shares o
 POSITIVE = "consistent_face_positive"  # the ids of the positive prompt's conds
 AREAS = "consistent_face_areas"  # of the conds for a part of the picture: their ids -> Area
 CROPS = "consistent_face_crops"  # core.crops.Crops, where row i of each chunk is region i instead of picture i
-SIGMA_AT = "consistent_face_sigma_at"  # a function: part of sampling, 0 to 1 -> sigma
+SCHEDULE = "consistent_face_schedule"  # the Schedule that is in force
+
+
+class Schedule(Protocol):
+    """ComfyUI's model_sampling."""
+
+    def percent_to_sigma(self, percent: float) -> float: ...
 
 
 def conditional(options: Options) -> tuple[bool, ...]:
@@ -56,6 +62,7 @@ class Scope:
         self.percents = percents
         self._areas: dict[object, Tensor] = {}
         self._gate: tuple[object, Tensor | None] = (None, None)
+        self._sigmas: tuple[object, tuple[float, float]] | None = None
 
     def each(self, people: int) -> list["Scope"]:
         """A scope for each of several people in one picture: to each their mask, in their order.
@@ -72,22 +79,29 @@ class Scope:
 
     def limit(self, x: Tensor, options: Options, chunks: int) -> Tensor:
         """x [B, tokens, channels], zero outside the scope."""
-        if self.percents is not None and SIGMA_AT in options:  # outside of sampling nothing is early or late
-            x = x * self._open(options, self.percents).to(x.dtype)
+        if self.percents is not None and SCHEDULE in options:  # outside of sampling nothing is early or late
+            x = x * self._open(options).to(x.dtype)
         if self.mask is not None:
             x = x * self._area(self.mask, x, options, chunks)
         if self.weights is not None:
             x = x * self._weighted(self.weights, x, chunks)
         return x
 
+    def sigmas(self, schedule: Schedule) -> tuple[float, float]:
+        """The range in a schedule. The last one is remembered: asked for before, sampling does not wait for it."""
+        if self._sigmas is None or self._sigmas[0] is not schedule:
+            first, last = self.percents or (0.0, 1.0)
+            self._sigmas = (schedule, (schedule.percent_to_sigma(first), schedule.percent_to_sigma(last)))
+        return self._sigmas[1]
+
     def forget(self) -> None:
         self._areas, self._gate = {}, (None, None)
 
-    def _open(self, options: Options, percents: tuple[float, float]) -> Tensor:
+    def _open(self, options: Options) -> Tensor:
         call = options.get("cond_or_uncond")  # a new list in each call of the UNet, the same for all its layers
         seen, gate = self._gate
         if gate is None or call is None or seen is not call:
-            first, last = map(options[SIGMA_AT], percents)
+            first, last = self.sigmas(options[SCHEDULE])
             now = options["sigmas"][:1].view(1, 1, 1)  # one step is at one sigma, whatever the batch
             gate = (now <= first) & (now >= last)
             self._gate = (call, gate)

@@ -2,7 +2,6 @@
 
 import uuid
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
 import comfy.lora
@@ -14,7 +13,7 @@ from torch import Tensor
 from ..core.attention import IdentityAttention
 from ..core.errors import IdentityError
 from ..core.faceid import EncodedIdentity, Layers
-from ..core.scope import AREAS, POSITIVE, SIGMA_AT, Area, Scope
+from ..core.scope import AREAS, POSITIVE, SCHEDULE, Area, Scope
 from ..core.strength import Scaling, Strength
 from ..core.unet import CrossAttention, check_fit, cross_attentions, lora_targets
 
@@ -30,7 +29,9 @@ def inject(model: ModelPatcher, encoded: EncodedIdentity, strength: Strength, sc
     patched = model.clone()
     _add_lora(patched, encoded, layers, strength.lora)
     scopes = scope.each(encoded.people) if encoded.together else [scope]
+    schedule: Any = model.get_model_object("model_sampling")  # most often the one that will be in force
     for number, each in enumerate(scopes):
+        each.sigmas(schedule)
         own = tuple(layer.person(number) for layer in tokens) if encoded.together else tokens
         _replace_attention(patched, layers, own, each)
     if not patched.get_wrappers(WrappersMP.SAMPLER_SAMPLE, KEY):
@@ -80,7 +81,7 @@ def tell_patches(
     """
     conds = guider.conds
     options = extra_args["model_options"].setdefault("transformer_options", {})
-    options[SIGMA_AT] = cache(guider.model_patcher.get_model_object("model_sampling").percent_to_sigma)
+    options[SCHEDULE] = guider.model_patcher.get_model_object("model_sampling")
     if "positive" in conds:
         for name in conds.keys() - {"positive"}:
             conds[name] = [{**cond, "uuid": uuid.uuid4()} for cond in conds[name]]

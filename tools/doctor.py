@@ -21,7 +21,7 @@ OLDEST_COMFYUI = (0, 30, 0)
 OLDEST_INSIGHTFACE = (1, 0)
 OPENCV = ("opencv-python", "opencv-contrib-python", "opencv-python-headless", "opencv-contrib-python-headless")
 SET_UP = "`python dev.py serve` sets it up"
-PIP = f"{sys.executable} -m pip"
+PIP = f'"{sys.executable}" -m pip'
 
 
 class Finding(NamedTuple):

@@ -1,5 +1,6 @@
 """An identity in one layer, against attention written out; rows, masks, ranges, and what stood there before."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from consistent_face.core.attention import IdentityAttention
 from consistent_face.core.crops import Crops, Region
 from consistent_face.core.errors import IdentityError
 from consistent_face.core.faceid import LayerTokens
-from consistent_face.core.scope import AREAS, CROPS, POSITIVE, SIGMA_AT, Scope, conditional
+from consistent_face.core.scope import AREAS, CROPS, POSITIVE, SCHEDULE, Scope, conditional
 
 HEADS, WIDTH, TEXT = 2, 8, 5
 HEIGHT, LENGTH = 4, 6
@@ -55,7 +56,7 @@ def options(cond_or_uncond: tuple[int, ...] = (0,), sigma: float = 5.0, **more: 
         "attn_precision": None,
         "cond_or_uncond": list(cond_or_uncond),
         "sigmas": torch.tensor([sigma]),
-        SIGMA_AT: {0.2: 8.0, 0.8: 2.0}.__getitem__,
+        SCHEDULE: SimpleNamespace(percent_to_sigma={0.2: 8.0, 0.8: 2.0}.__getitem__),
         "activations_shape": [1, WIDTH, HEIGHT, LENGTH],
         **more,
     }
