@@ -97,8 +97,9 @@ def remove_strays(service: Service) -> None:
     """Files that belong to no job: the service was killed, or its disk full, between a file and its job's row."""
     known = service.store.ids()
     for path in (*service.photos.iterdir(), *service.disk.folder.iterdir()):
-        with contextlib.suppress(FileNotFoundError):  # its job's end was quicker
-            if path.name[:ID_LENGTH] not in known and path.stat().st_mtime < time.time() - STRAY_SECONDS:
+        with contextlib.suppress(OSError):  # its job's end was quicker, or it is not ours to remove
+            old = path.is_file() and path.stat().st_mtime < time.time() - STRAY_SECONDS
+            if old and path.name[:ID_LENGTH] not in known:
                 path.unlink()
 
 

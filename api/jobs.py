@@ -76,7 +76,7 @@ async def _owned(request: Request, job_id: str) -> JobRow:
 
 
 def _shown(row: JobRow, service: Service) -> dict[str, object]:
-    storage = service.storage(row)
+    links = [service.storage(row).link(output["name"], row.expires) for output in row.outputs]
     return {
         "id": row.id,
         "number": row.number,
@@ -92,5 +92,5 @@ def _shown(row: JobRow, service: Service) -> dict[str, object]:
         "seconds": row.seconds,
         "seed": row.values.get("seed"),
         "error": row.error,
-        "results": [storage.link(output["name"], row.expires) for output in row.outputs],
+        "results": links,
     }

@@ -14,7 +14,7 @@ from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 
 from .addresses import guarded_session
-from .errors import BusyError
+from .errors import BusyError, StorageError
 from .intake import Intake
 from .keys import Keys
 from .metrics import Metrics
@@ -113,7 +113,11 @@ class Service:
     def _opened(self, bucket: str) -> Storage:
         if bucket == OPERATORS:
             return Bucket(self._operators_access(), self.inside)
-        return Bucket(BucketAccess(**json.loads(self.seal.open(bucket))), self.out)
+        try:
+            access = BucketAccess(**json.loads(self.seal.open(bucket)))
+        except ValueError as error:
+            raise StorageError(f"The bucket of this job cannot be opened. {error}") from error
+        return Bucket(access, self.out)
 
     def _operators_access(self) -> BucketAccess:
         settings = self.settings

@@ -8,10 +8,16 @@ from sqlalchemy.orm import Session
 
 from .errors import BusyError, CreditsError
 from .lookup import BY_ID, UNFINISHED, Lookup, earlier_of
-from .tables import OPEN, Hook, JobRow, Key
+from .tables import OPEN, Bucket, Hook, JobRow, Key
 
 RETRY_AFTER = 30  # seconds, ModelsLab's documented value
 CANCELLED = {"state": "cancelled", "error_kind": "Cancelled", "error": "It was cancelled."}
+# Once jobs had the id of the key whose bucket was theirs.
+SEALED = (
+    update(JobRow)
+    .where(JobRow.bucket.in_(select(Bucket.key_id)))
+    .values(bucket=select(Bucket.sealed).where(Bucket.key_id == JobRow.bucket).scalar_subquery())
+)
 OLDEST = select(JobRow.number).where(JobRow.state == "queued").order_by(JobRow.number).limit(1)
 START = update(JobRow).where(JobRow.number == OLDEST.scalar_subquery(), JobRow.state == "queued").returning(JobRow)
 WRITTEN = {"synchronize_session": False, "populate_existing": True}  # sessions are short: what is written is read back
@@ -45,6 +51,7 @@ class Store(Lookup):
     def recover(self) -> int:
         """After a start of the service: what ran goes back to the queue. Only for the one owner of the database."""
         with self.write() as session:
+            session.execute(SEALED, execution_options={"synchronize_session": False})
             return _count(session.execute(update(JobRow).where(JobRow.state == "running").values(state="queued")))
 
     def requeue(self, job_id: str, attempt: int) -> bool:

@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import TypeVar
 
 from .comfy import Comfy, UnreachableError
@@ -69,19 +71,27 @@ async def keep_going(act: Callable[[], Coroutine[object, object, None]]) -> None
 def _store_later(row: JobRow, service: Service, fault: StorageError) -> JobRow | None:
     """Puts the job back into the queue after a pause in which other jobs run; after the last attempt it has failed."""
     service.unstored[row.id] += 1
-    failures = service.unstored[row.id]
+    failures, keep = service.unstored[row.id], service.settings.retention_s
     if failures >= STORAGE_ATTEMPTS:
-        return service.store.fail(row.id, row.attempt, "StorageError", fault.message, service.settings.retention_s)
-
-    async def again() -> None:
-        await asyncio.sleep(min(STORAGE_PAUSE * 2 ** (failures - 1), LONGEST_STORAGE_PAUSE))
-        service.store.requeue(row.id, row.attempt)
-        await service.ring()
-
-    task = asyncio.create_task(again())
+        return service.store.fail(row.id, row.attempt, "StorageError", fault.message, keep)
+    pause = min(STORAGE_PAUSE * 2 ** (failures - 1), LONGEST_STORAGE_PAUSE)
+    task = asyncio.create_task(keep_going(partial(_again, row, service, pause)))
     service.later.add(task)
     task.add_done_callback(service.later.discard)
     return None
+
+
+async def _again(row: JobRow, service: Service, pause: float) -> None:
+    """Nobody watches the job meanwhile: a cancellation is heard here."""
+    end = time.monotonic() + pause
+    while (current := service.store.get(row.id)) is not None and not current.cancel and time.monotonic() < end:
+        await asyncio.sleep(min(pause, LOOK_AGAIN))
+    if current is not None and current.cancel:
+        ended = service.store.cancelled(row.id, row.attempt, service.settings.retention_s)
+        if ended is not None:
+            service.ended(ended)
+    elif service.store.requeue(row.id, row.attempt):
+        await service.ring()
 
 
 def _give_up(row: JobRow, service: Service, fault: BaseException) -> JobRow | None:

@@ -128,9 +128,12 @@ def test_files_without_a_job_are_removed_when_none_can_come_any_more(
     fresh = idle.service.photos / f"{stray}-photo.jpg"
     for path in (*files[1:], fresh):
         path.write_bytes(b"a face")
-    for path in files:
+    foreign = idle.service.photos / "lost+found"
+    foreign.mkdir()
+    for path in (*files, foreign):
         os.utime(path, (1, 1))
     remove_strays(idle.service)
+    foreign.rmdir()
     assert [path.exists() for path in (*files, fresh)] == [True, False, False, True]
 
 

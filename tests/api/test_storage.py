@@ -11,9 +11,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import requests
+from sqlalchemy import update
 
 from consistent_face.api import worker
 from consistent_face.api.storage import LONGEST_LINK
+from consistent_face.api.tables import JobRow
 from consistent_face.tests.api.conftest import Running, Settings, serving
 from consistent_face.tools.server import free_port
 
@@ -167,6 +169,36 @@ def test_a_bucket_may_be_down_for_a_while_and_say_what_it_likes(
     details = {"endpoint_url": flaky, "aws_access_key_id": "a", "aws_secret_access_key": "b"}
     running.post("/api/v1/enterprise/update_s3", details)
     assert running.post(GEN, generator()).json()["status"] == "success"
+
+
+def test_a_job_that_waits_for_its_bucket_can_be_deleted(
+    running: Running, flaky: str, generator: Callable[..., dict], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Flaky, "failures", 1)
+    details = {"endpoint_url": flaky, "aws_access_key_id": "a", "aws_secret_access_key": "b"}
+    running.post("/api/v1/enterprise/update_s3", details)
+    running.service.settings = running.settings.model_copy(update={"modelslab_sync_wait_s": 0.0})
+    job = running.post(GEN, generator()).json()["meta"]["file_prefix"]
+    while not running.service.later:
+        time.sleep(0.01)
+    assert requests.delete(f"{running.url}/jobs/{job}").json()["state"] == "deleting"
+    while running.service.store.get(job) is not None:
+        time.sleep(0.05)
+    assert running.get(f"/jobs/{job}").status_code == 404
+
+
+def test_jobs_of_an_older_version_keep_their_bucket(settings: Settings, generator: Callable[..., dict]) -> None:
+    """It wrote down whose bucket it is, not how it is reached."""
+    with serving(settings.model_copy(update={"modelslab_sync_wait_s": 0.0}), run_jobs=False) as one:
+        key = one.key("older")
+        details = {"endpoint_url": "http://127.0.0.1:9/theirs", "aws_access_key_id": "a", "aws_secret_access_key": "b"}
+        one.post("/api/v1/enterprise/update_s3", {"key": key, **details})
+        one.post(GEN, generator(key=key))
+        with one.service.store.write() as session:
+            session.execute(update(JobRow).values(bucket=JobRow.key_id))
+        one.service.store.recover()
+        row = one.service.store.claim()
+        assert row is not None and row.bucket == one.service.bucket_for(row.key_id) != row.key_id
 
 
 def test_a_bucket_that_takes_nothing_fails_the_job_with_a_reason(
