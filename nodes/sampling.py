@@ -69,6 +69,19 @@ class Batch:
         return Batch(self.crops[part], self.noise, self.numbers[part], masks, weights)
 
 
+class Shown:
+    """Tells an identity that is in the model already, and so acts on whole pictures, what is in each row.
+
+    The model holds it, so it holds neither the model nor who does: ComfyUI unloads models by their reference counts.
+    """
+
+    crops: Crops | None = None
+
+    def __call__(self, executor: WrapperExecutor, guider: Any, sigmas: Tensor, extra_args: dict, *rest: Any) -> Any:
+        extra_args["model_options"].setdefault("transformer_options", {})[CROPS] = self.crops
+        return executor(guider, sigmas, extra_args, *rest)
+
+
 class Refiner:
     """Refines `total` regions in all, which are tiles or faces: `kind` is the word for one.
 
@@ -78,8 +91,9 @@ class Refiner:
     def __init__(self, models: Models, settings: Settings, total: int, canvas: tuple[int, int], kind: str) -> None:
         self.models, self.settings = models, settings
         self._total, self._kind = total, kind
+        self._shown = Shown()
         self._model = model = models.model.clone()
-        model.add_wrapper_with_key(WrappersMP.SAMPLER_SAMPLE, CROPS, self._tell_crops)
+        model.add_wrapper_with_key(WrappersMP.SAMPLER_SAMPLE, CROPS, self._shown)
         schedule = comfy.samplers.KSampler(
             model, settings.steps, model.load_device, settings.sampler, settings.scheduler, settings.denoise
         )
@@ -90,7 +104,6 @@ class Refiner:
         self._steps = len(self._sigmas) - 1
         self._bar = comfy.utils.ProgressBar(total * settings.cycles * max(self._steps, 1))
         self._done = 0  # regions
-        self._crops: Crops | None = None  # in the call at hand
         if has_gligen(models.positive, models.negative):
             logging.warning(GLIGEN)
 
@@ -146,7 +159,7 @@ class Refiner:
         models, settings = self.models, self.settings
         self._say(len(latents))
         positive, negative = self._follower.follow(batch.crops, models.positive, models.negative)
-        self._crops = batch.crops
+        self._shown.crops = batch.crops
         if models.identity is not None:
             models.identity.weights = batch.weights
         for cycle in range(settings.cycles):
@@ -167,11 +180,6 @@ class Refiner:
             )
         self.skip(len(latents))
         return latents
-
-    def _tell_crops(self, executor: WrapperExecutor, guider: Any, sigmas: Tensor, extra_args: dict, *rest: Any) -> Any:
-        """An identity that is in the model already acts on pictures: which part of which one is in each row?"""
-        extra_args["model_options"].setdefault("transformer_options", {})[CROPS] = self._crops
-        return executor(guider, sigmas, extra_args, *rest)
 
     def _callback(self, regions: int, cycle: int) -> Callable[..., None]:
         def show(step: int, *_: Any) -> None:
