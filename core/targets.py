@@ -12,7 +12,7 @@ from torch.nn.functional import interpolate
 from .errors import ConsistentFaceError
 from .faces import PhotoFaces
 from .heads import Box, View
-from .quality import quality
+from .quality import yaw
 from .sheet import PoseSheet
 
 # How much of an identity suits a head that is turned: FaceID knows faces from the front.
@@ -49,7 +49,7 @@ class Target:
 
 def from_faces(photos: Sequence[PhotoFaces]) -> list[Target]:
     return [
-        Target(picture, face.box, "face", frontal=quality(face).frontal)
+        Target(picture, face.box, "face", frontal=_frontal(yaw(face.points)))
         for picture, photo in enumerate(photos)
         for face in photo.faces
     ]
@@ -94,6 +94,7 @@ def from_mask(mask: Tensor, pictures: int, width: int, height: int) -> list[Targ
     """One target for each separate patch of a mask [M,h,w]; one mask for all pictures, or one for each."""
     if not mask.any():
         return []
+    mask = mask.reshape(-1, *mask.shape[-2:])  # some nodes give a single mask as [h,w]
     if len(mask) not in (1, pictures):
         raise ConsistentFaceError(
             f"There are {len(mask)} masks and {pictures} picture(s); connect one mask for all, or one for each."
@@ -105,6 +106,11 @@ def from_mask(mask: Tensor, pictures: int, width: int, height: int) -> list[Targ
         for picture in range(pictures)
         for box, patch in patches[picture % len(patches)]
     ]
+
+
+def _frontal(yaw: float) -> float:
+    """As FRONTAL, between its views."""
+    return float(np.interp(yaw, [0, 45, 90], [FRONTAL[view] for view in (View.front, View.three_quarter, View.side)]))
 
 
 def unite(faces: Iterable[Target], others: Iterable[Target]) -> list[Target]:

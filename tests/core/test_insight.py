@@ -172,6 +172,9 @@ def test_small_faces_of_a_large_picture_get_more_pixels(analyzer: FaceAnalyzer, 
     reduced = torch.nn.functional.interpolate(canvas.movedim(-1, 1), scale_factor=0.5, mode="area").movedim(1, -1)
     (face,) = analyzer.analyze(reduced)[0].faces
     assert face.box == pytest.approx((1590, 631, 1635, 688), abs=8)
+    reduced[:, 800:1824, :1024] = photo("person0_v0")  # a near face does not hide it
+    near, far = analyzer.analyze(reduced)[0].faces
+    assert near.size > 500 and far.box == pytest.approx(face.box, abs=8)
 
 
 def test_threshold(analyzer: FaceAnalyzer, photo: Photo) -> None:

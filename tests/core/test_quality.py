@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from consistent_face.core.faces import Face
-from consistent_face.core.quality import quality
+from consistent_face.core.quality import quality, yaw
 
 FRONTAL = np.array([[38.0, 52], [74, 52], [56, 72], [42, 92], [70, 92]])
 
@@ -27,6 +27,29 @@ def test_quality_of_each_kind() -> None:
     turned[2, 0] = 70  # the nose most of the way to one eye
     assert quality(good).frontal == 1
     assert quality(replace(good, points=turned)).frontal == pytest.approx(1 - 14 / 18)
+
+
+def test_the_edge_of_the_photo_is_no_sharpness() -> None:
+    """A crop that reaches beyond its photo is black there."""
+    cut = replace(face(0), crop=torch.full((224, 224, 3), 150 / 255))
+    assert quality(cut).sharpness == 0
+    cut.crop[:20] = 0
+    assert quality(cut).sharpness == 0
+    sharp = face(0)
+    whole = quality(sharp).sharpness
+    sharp.crop[:20] = 0
+    assert quality(sharp).sharpness == pytest.approx(whole, abs=0.01)
+    assert quality(replace(cut, crop=torch.zeros(224, 224, 3))).sharpness == 0
+
+
+@pytest.mark.parametrize(("angle", "low", "high"), [(0, 0, 1), (30, 27, 45), (45, 40, 60), (70, 60, 80)])
+def test_a_heads_turn_is_about_its_angle(angle: float, low: float, high: float) -> None:
+    """Eyes one apart, the nose 0.35 of that before them."""
+    turn = np.radians(angle)
+    eye, nose = 0.5 * np.cos(turn), 0.35 * np.sin(turn)
+    points = np.array([[-eye, 0], [eye, 0], [nose, 0.5], [-eye, 1], [eye, 1]])
+    assert low <= yaw(points) <= high
+    assert yaw(points * [-1, 1]) == pytest.approx(yaw(points))
 
 
 def test_a_tilted_head_is_still_frontal() -> None:
