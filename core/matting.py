@@ -33,10 +33,10 @@ def replace_background(images: Tensor, masks: Tensor, colour: Colour | None) -> 
     nothing is covered is left whole. What the alpha of a picture hides stays hidden.
     """
     masks = _fitting(masks, images)
-    if images.shape[-1] == 4:
-        masks = masks * images[..., 3].float()
     empty = masks.amax(dim=(1, 2)) < VISIBLE
     masks = torch.where(empty[:, None, None], 1.0, masks)
+    if images.shape[-1] == 4:
+        masks = masks * images[..., 3].float()
     pictures = zip(images[..., :3].float(), masks, strict=True)
     foreground = torch.stack([decontaminate(image, mask) for image, mask in pictures])
     alpha = masks[..., None]

@@ -146,6 +146,17 @@ def test_a_transparent_picture_stays_transparent_there() -> None:
     assert used[:, :8].max() == 0
 
 
+def test_what_alpha_hides_stays_hidden_where_nothing_stands_out() -> None:
+    picture = torch.rand(1, 8, 8, 4)
+    picture[..., 3] = 0
+    picture[:, 2:6, 2:6, 3] = 1
+    for colour in (None, (1.0, 1.0, 1.0)):
+        done, kept, report = replace_background(picture, torch.zeros(1, 8, 8), colour)
+        assert torch.equal(kept, picture[..., 3]) and "left whole" in report
+        assert torch.equal(done[:, 2:6, 2:6, :3], picture[:, 2:6, 2:6, :3])
+    assert (done[:, 0] == 1).all()
+
+
 def test_one_mask_serves_a_whole_batch_and_no_other_size() -> None:
     images = torch.rand(3, 16, 24, 3)
     for mask in (torch.ones(1, 16, 24), torch.ones(16, 24)):
