@@ -1,5 +1,6 @@
 """Enlarging pictures in float: by Lanczos, or by a network tile by tile."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -7,7 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .crops import check_size, cut, visible
+from .crops import MAX_PIXELS, check_size, cut, visible
 from .tiles import Axis, Grid, lay
 
 OVERLAP = 32
@@ -22,6 +23,13 @@ def lanczos(image: Tensor, width: int, height: int) -> Tensor:
     channels = [Image.fromarray(channel.float().cpu().numpy()) for channel in image.unbind(-1)]
     resized = [np.array(each.resize((width, height), Image.Resampling.LANCZOS)) for each in channels]
     return torch.stack([torch.from_numpy(each) for each in resized], dim=-1).clamp_(0, 1)
+
+
+def reduce_for(image: Tensor, scale: int) -> Tensor:
+    """[H,W,C] made so small that a network of this scale gives no more pixels than fit; most are as they were."""
+    height, width = image.shape[:2]
+    share = math.sqrt(MAX_PIXELS / (height * width)) / scale
+    return image if share >= 1 else lanczos(image, math.floor(width * share), math.floor(height * share))
 
 
 def by_network(image: Tensor, network: Network, scale: int, tile: int, step: Callable[[], None]) -> Tensor:

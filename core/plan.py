@@ -28,16 +28,16 @@ class Plan:
     windows: tuple[Tensor, ...]  # [region's height, width]
     left: tuple[tuple[Target, str], ...]
 
-    def report(self, target_size: int, identity: float) -> str:
-        """A line for each target; `identity` is the weight of one, 0 without."""
+    def report(self, side: int, crop_factor: float, identity: float) -> str:
+        """A line for each target; `side` is that of all crops when they are refined, `identity` its weight or 0."""
         if not self.targets and not self.left:
             return "Nothing to refine was found: the picture passes unchanged."
         lines = []
-        for number, target in enumerate(self.targets, 1):
+        for number, (target, region) in enumerate(zip(self.targets, self.regions, strict=True), 1):
             line = f"Picture {target.picture + 1}, {_name(number, target)}: {target.size:.0f} pixels"
-            line += f", refined at {target_size}"
-            if target.size > target_size:
-                line += f" (a target_face_size of {target.size:.0f} would keep its detail)"
+            line += f", refined at {target.size * side / region.width:.0f}"
+            if region.width > side:
+                line += f" (a target_face_size of {region.width / crop_factor:.0f} would keep its detail)"
             if identity:
                 line += f", identity {identity * target.frontal:.2f}"
             lines.append(f"{line}.")

@@ -46,7 +46,7 @@ def _card(picture: Image.Image, corner: tuple[int, int], number: int, finding: F
 
 def _reason(finding: Finding) -> str:
     if finding.likeness is None:
-        return "the only face"
+        return "the only face that is kept"
     told = f"likeness {finding.likeness:.2f}"
     return told if finding.kept else f"{told}, below {finding.limit:.2f}"
 

@@ -61,7 +61,9 @@ class RefineFaces(io.ComfyNode):
         models, weight = _models(**inputs)
         side = refined_side(inputs["target_face_size"], inputs["crop_factor"])
         refined = refine_targets(image, plan, models, stage.settings(inputs, inputs["cycles"]), side, canvas)
-        report = plan.report(inputs["target_face_size"], weight)
+        report = plan.report(side, inputs["crop_factor"], weight)
+        if inputs["denoise"] == 0:
+            report = "Nothing was redrawn: denoise is 0."
         shown = {"before_after": before_and_after(image, refined, plan.regions)}
         return io.NodeOutput(refined, plan.preview(image), report, ui=shown)
 

@@ -9,7 +9,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..core.crops import check_size
-from ..core.enlarge import by_network, lanczos, tiles
+from ..core.enlarge import by_network, lanczos, reduce_for, tiles
 from ..core.tiles import Mode
 from . import stage
 from .progress import say
@@ -91,7 +91,8 @@ def _enlarge(image: Tensor, by: float, upscale_model: Any) -> Tensor:
     if upscale_model is None or by == 1:
         pictures = [lanczos(picture, width, height) for picture in image]
     else:
-        pictures = [lanczos(_by_model(picture, upscale_model), width, height) for picture in image]
+        fitting = (reduce_for(picture, upscale_model.scale) for picture in image)
+        pictures = [lanczos(_by_model(picture, upscale_model), width, height) for picture in fitting]
     return torch.stack(pictures) if len(pictures) > 1 else pictures[0].unsqueeze(0)
 
 

@@ -219,15 +219,24 @@ def test_backs_and_small_faces_are_left_alone_and_reported() -> None:
     plan = make_plan(targets, picture(), 2, 0.25, 16)
     assert plan.targets[1].view is View.side and len(plan.targets) == len(plan.regions) == len(plan.windows) == 2
     assert [why for _, why in plan.left] == ["seen from the back", "smaller than 16 pixels", "outside the picture"]
-    report = plan.report(64, 0.8).split("\n")
+    report = plan.report(128, 2.0, 0.8).split("\n")
     assert report[0] == "Picture 1, face 1: 22 pixels, refined at 64, identity 0.80."
     assert report[1] == "Picture 1, head 2, side: 24 pixels, refined at 64, identity 0.40."
     assert report[2] == "Picture 1, a head: left alone, seen from the back."
     assert plan.preview(picture()).shape == (1, 48, 64, 3)
 
 
+def test_a_close_up_is_reported_as_it_is_refined() -> None:
+    """Its crop is no larger than the picture: 1024 pixels at 768, the face of 700 at 525."""
+    whole = torch.rand(1, 1024, 1024, 3)
+    plan = make_plan([Target(0, (160, 160, 860, 860), "face")], whole, 2.0, 0.25, 16)
+    told = "Picture 1, face 1: 700 pixels, refined at {} (a target_face_size of 512 would keep its detail)."
+    assert plan.report(768, 2.0, 0) == told.format(525)
+    assert plan.report(1024, 2.0, 0) == "Picture 1, face 1: 700 pixels, refined at 700."
+
+
 def test_no_target_is_reported() -> None:
-    assert make_plan([], picture(), 2, 0.25, 16).report(384, 0) == (
+    assert make_plan([], picture(), 2, 0.25, 16).report(768, 2.0, 0) == (
         "Nothing to refine was found: the picture passes unchanged."
     )
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from consistent_face.core import enlarge
 from consistent_face.core.enlarge import by_network, lanczos
 from consistent_face.core.errors import ConsistentFaceError
 from consistent_face.core.noise import SharedNoise
@@ -124,6 +125,14 @@ def test_a_network_sees_tiles_and_leaves_no_seam(size: tuple[int, int]) -> None:
     assert len(set(seen)) == 1 and len(steps) == len(seen)
     expected = image.repeat_interleave(2, 0).repeat_interleave(2, 1)
     torch.testing.assert_close(large, expected)
+
+
+def test_a_picture_too_large_for_a_network_is_reduced_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(enlarge, "MAX_PIXELS", 10_000)
+    image = torch.rand(60, 80, 3)
+    assert enlarge.reduce_for(image, 1) is image
+    reduced = enlarge.reduce_for(image, 4)
+    assert reduced.shape == (21, 28, 3) and 16 * 21 * 28 <= 10_000
 
 
 def test_a_grid_of_one_tile_is_all_ones() -> None:

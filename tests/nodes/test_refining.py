@@ -1,7 +1,9 @@
 """Refine Faces and Upscale in Tiles inside ComfyUI: batching, conditioning, seams, memory, interruption."""
 
+import gc
 import logging
 import re
+import weakref
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -185,6 +187,20 @@ def test_people_in_the_model_keep_to_their_pictures_and_places(
             torch.testing.assert_close(drawn[number], expected, atol=1e-4, rtol=0)
 
 
+def test_the_model_it_refines_with_is_gone_at_once(
+    models: dict[str, Any], sampled: list[dict[str, Any]], identity: EncodedIdentity
+) -> None:
+    """ComfyUI calls a model that waits for the garbage collector a leak, and cannot unload it meanwhile."""
+    gc.disable()
+    try:
+        refined(models, encoded_identity=identity)
+        used = weakref.ref(sampled.pop()["model"])
+        sampled.clear()
+        assert used() is None
+    finally:
+        gc.enable()
+
+
 def test_linear_redraws_one_tile_a_call_which_sees_those_before_it(
     models: dict[str, Any], sampled: list[dict[str, Any]]
 ) -> None:
@@ -240,6 +256,8 @@ def test_the_whole_chain_at_denoise_0_returns_the_picture(models: dict[str, Any]
     for mode in ("Linear", "Chess", "None"):
         same = refined(models, tiled(models, image, mode=mode, denoise=0.0), denoise=0.0)
         assert (same - image).abs().max() <= 1 / 255
+    report = RefineFaces.execute(image, **{**FACES, **models, "boxes": BOXES, "denoise": 0.0})[2]
+    assert report == "Nothing was redrawn: denoise is 0."
     plain = tiled(models, image, mode="None", upscale_by=2.0)
     assert plain.shape == (1, 192, 256, 3)
     assert torch.equal(tiled(models, image, mode="Chess", upscale_by=2.0, denoise=0.0), plain)
