@@ -53,8 +53,8 @@ def command(port: int, database: Path, arguments: Sequence[str]) -> list[str]:
     return [*launcher, "--port", str(port), "--disable-auto-launch", *paths, *device_arguments(), *arguments]
 
 
-def wait_until_up(urls: Sequence[str], path: str, process: subprocess.Popen[bytes]) -> str | None:
-    """The first of the addresses that answers; None when the process ended, or took too long."""
+def wait_until_up(urls: Sequence[str], path: str, process: subprocess.Popen[bytes], log: Path, otherwise: str) -> str:
+    """The first of the addresses that answers. Raises ServerError, with the last words of the log and `otherwise`."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         for url in urls:
@@ -62,7 +62,8 @@ def wait_until_up(urls: Sequence[str], path: str, process: subprocess.Popen[byte
                 DIRECT.open(url + path, timeout=5).close()
                 return url
         time.sleep(0.1)
-    return None
+    said = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
+    raise ServerError(f"{said}\n\n{otherwise}")
 
 
 def addresses(port: object, host: str | None) -> list[str]:
@@ -71,8 +72,22 @@ def addresses(port: object, host: str | None) -> list[str]:
     return [f"http://{each}:{port}" for each in hosts]
 
 
-def last_words(log: Path) -> str:
-    return "\n".join(log.read_text(errors="replace").splitlines()[-15:])
+@contextmanager
+def running(
+    command: Sequence[str], folder: Path, log: Path, environment: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A process for the length of a `with` block, all of whose words go into the log."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 @contextmanager
@@ -86,24 +101,11 @@ def comfyui(log: Path, arguments: Sequence[str] = (), port: int | None = None) -
     """
     port = port or free_port()
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command(port, log.with_suffix(".db"), arguments), cwd=HOST, stdout=output, stderr=subprocess.STDOUT
-        )
-    try:
-        listen = dict(itertools.pairwise(arguments)).get("--listen", "").partition(",")[0]
-        url = wait_until_up(addresses(port, listen), "/system_stats", process)
-        if url is None:
-            cure = f"ComfyUI did not start (see {log}): run 'python dev.py doctor'."
-            raise ServerError(f"{last_words(log)}\n\n{cure}")
+    listen = dict(itertools.pairwise(arguments)).get("--listen", "").partition(",")[0]
+    failed = f"ComfyUI did not start (see {log}): run 'python dev.py doctor'."
+    with running(command(port, log.with_suffix(".db"), arguments), HOST, log) as process:
+        url = wait_until_up(addresses(port, listen), "/system_stats", process, log, failed)
         yield ComfyServer(url, log, process)
-    finally:
-        process.terminate()
-        try:
-            process.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 @contextmanager
@@ -120,20 +122,6 @@ def service(
     folders = {"comfy_input": BASE / "input", "comfy_output": BASE / "output"} if own_folders else {}
     given = {"comfy_url": comfy.url, **folders, **(settings or {})}
     environment = {**{f"CONSISTENT_FACE_{name.upper()}": str(value) for name, value in given.items()}, **os.environ}
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "api"], cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT
-        )
     urls = addresses(environment.get("CONSISTENT_FACE_PORT", 8190), environment.get("CONSISTENT_FACE_HOST"))
-    try:
-        url = wait_until_up(urls, "/healthz", process)
-        if url is None:
-            raise ServerError(f"{last_words(log)}\n\nThe service did not start (see {log}).")
-        yield url
-    finally:
-        process.terminate()
-        try:
-            process.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+    with running([sys.executable, "-m", "api"], ROOT, log, environment) as process:
+        yield wait_until_up(urls, "/healthz", process, log, f"The service did not start (see {log}).")
