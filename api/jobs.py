@@ -13,17 +13,17 @@ from .service import Service
 from .storage import content_type
 from .tables import JobRow
 from .vendors.documents import ENVELOPE, answers
-from .vendors.values import LARGEST_SEED
 
 router = APIRouter(tags=["Jobs"], responses=answers(ENVELOPE))
 PAGE = 50
+LARGEST_NUMBER = 2**63 - 1  # that SQLite holds
 
 
 @router.get("/jobs")
 async def list_jobs(
     request: Request,
     limit: int = Query(PAGE, ge=1, le=200),
-    before: int | None = Query(None, ge=0, le=LARGEST_SEED),
+    before: int | None = Query(None, ge=0, le=LARGEST_NUMBER),
 ) -> dict:
     """The key's jobs, the latest first; `before` a number gives the next page."""
     caller = await authenticate(request, {})
