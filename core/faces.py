@@ -10,16 +10,19 @@ from torch.nn.functional import normalize
 
 from .errors import ConsistentFaceError, FaceTooSmallError, NoFaceError
 
+TURNED = 45.0  # degrees from which a report tells of a turned head
+
 
 @dataclass(frozen=True, eq=False)
 class Face:
     """One face; `box` (left, top, right, bottom) and `points` are in pixels of its picture."""
 
     box: tuple[float, float, float, float]
-    points: np.ndarray  # [5,2]: the eyes, the nose and the corners of the mouth, from the left of the picture
+    points: np.ndarray  # [5,2]: the eyes, the nose and the corners of the mouth, each from the left of the upright face
     score: float  # the detector's, 0..1
     embedding: Tensor  # [512] float32, as the recogniser gives it
     crop: Tensor  # [224,224,3] float32 0..1 RGB, aligned by the five points
+    turn: float = 0.0  # of the head in the picture plane, in degrees clockwise from upright
 
     @property
     def size(self) -> float:
@@ -30,6 +33,11 @@ class Face:
     @property
     def unit(self) -> Tensor:
         return normalize(self.embedding, dim=0)
+
+    @property
+    def is_turned(self) -> bool:
+        """Whether the photo shows the head on its side or upside down."""
+        return abs(self.turn) >= TURNED
 
 
 @dataclass(frozen=True)
@@ -152,4 +160,15 @@ def _describe(photo: PhotoFaces, where: str) -> str:
         f"face {position + 1} ({photo.faces[position].size:.0f} pixels, score {photo.faces[position].score:.2f})"
         for position in photo.chosen
     )
-    return f"{where.capitalize()}: {len(photo.faces)} found, using {chosen}."
+    turned = ", ".join(
+        f"face {position + 1} is {turned_by(photo.faces[position].turn)}"
+        for position in photo.chosen
+        if photo.faces[position].is_turned
+    )
+    read = f"\n{where.capitalize()}: {turned} in the photo, and was read upright." if turned else ""
+    return f"{where.capitalize()}: {len(photo.faces)} found, using {chosen}.{read}"
+
+
+def turned_by(turn: float) -> str:
+    """A turn in degrees clockwise, in words."""
+    return f"turned by {abs(turn):.0f} degrees {'clockwise' if turn > 0 else 'counterclockwise'}"

@@ -1,15 +1,17 @@
 """InsightFace behind one value: pictures in, faces out."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from .alignment import align
 from .faces import Face, PhotoFaces
 from .pack import Provider, load_pack
+from .upright import Detection, detections, set_upright
 
 # A face that fills the picture is missed at 640 and found at 320; small faces need 640, and those of a large picture
 # 1280: measured on close-ups, a group, and faces of 50 in 4000 pixels. When no size finds one: a border around the
@@ -17,19 +19,10 @@ from .pack import Provider, load_pack
 USUAL_SIZES = [(320, 320), (640, 640)]
 LARGE_SIZE = (1280, 1280)
 BORDER = 0.25
-
+FAINT = 0.35  # the score of a face on its head can be as low
+MISSED = 60.0  # degrees of turn from which faces are missed
+TURNED = 0.1  # how much more than the threshold a turned face must score: in four turns four times as much looks alike
 CROP_SIZE = 224
-# Where ArcFace expects the five points in a crop of 112 pixels (insightface, `face_align.arcface_dst`).
-ARCFACE_POINTS = np.array(
-    [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
-)
-
-
-class Detection(NamedTuple):
-    photo: int
-    box: tuple[float, float, float, float]
-    points: np.ndarray
-    score: float
 
 
 class FaceAnalyzer:
@@ -42,37 +35,58 @@ class FaceAnalyzer:
     def analyze(self, images: Tensor, threshold: float = 0.5) -> list[PhotoFaces]:
         """Finds and recognises the faces of a batch [B,H,W,3] in 0..1 RGB; one PhotoFaces for each picture."""
         pictures = [_bgr(image) for image in images]
-        found = [detection for photo, bgr in enumerate(pictures) for detection in self._detect(photo, bgr, threshold)]
+        found = [self._find(bgr, threshold) for bgr in pictures]
         side = self._arcface.input_size[0]
-        embeddings = self._embed([_align(pictures[each.photo], each.points, side) for each in found])
-        faces: list[list[Face]] = [[] for _ in pictures]
-        for each, embedding in zip(found, embeddings, strict=True):
-            crop = _align(pictures[each.photo], each.points, CROP_SIZE)[..., ::-1]
-            rgb = torch.from_numpy(crop.astype(np.float32) / 255)
-            faces[each.photo].append(Face(each.box, each.points, each.score, embedding, rgb))
+        each = [(bgr, face) for bgr, faces in zip(pictures, found, strict=True) for face in faces]
+        embeddings = iter(self._embed([align(bgr, face.points, side) for bgr, face in each]))
         height, width = images.shape[1:3]
-        return [PhotoFaces(width, height, tuple(each)) for each in faces]
+        return [
+            PhotoFaces(width, height, tuple(_face(bgr, face, next(embeddings)) for face in faces))
+            for bgr, faces in zip(pictures, found, strict=True)
+        ]
 
-    def _detect(self, photo: int, bgr: np.ndarray, threshold: float) -> Iterator[Detection]:
-        self._detector.det_thresh = threshold
-        height, width = bgr.shape[:2]
-        boxes, points = self._search(bgr)
-        for (*box, score), five in zip(boxes.tolist(), points, strict=True):
-            left, top, right, bottom = np.clip(box, 0, [width, height, width, height]).tolist()
-            yield Detection(photo, (left, top, right, bottom), five, score)
+    def _find(self, bgr: np.ndarray, threshold: float) -> list[Detection]:
+        """The faces of a picture at any turn. A turned face is often missed: where one is found, more are sought."""
+        found = self._upright(bgr, self._search(bgr, threshold), threshold, [])
+        if found and all(abs(face.turn) < MISSED for face in found):
+            return found
+        for quarters in (1, 2, 3):
+            turned = np.ascontiguousarray(np.rot90(bgr, quarters))
+            seen = [_turned_back(face, quarters, turned) for face in self._search(turned, threshold)]
+            found = self._upright(bgr, seen, threshold, found)
+        return found
 
-    def _search(self, bgr: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        # insightface >= 1.0 ignores `input_size` set on the detector: it has to be passed
+    def _upright(
+        self, bgr: np.ndarray, seen: Sequence[Detection], threshold: float, known: Sequence[Detection]
+    ) -> list[Detection]:
+        """The known faces, and those among the seen ones that are new and score enough."""
+        found, (height, width) = list(known), bgr.shape[:2]
+        for face in seen:
+            if any(_same_place(face, other) for other in found):
+                continue
+            upright = set_upright(self._detector, bgr, face).within(width, height)
+            score, least = (upright.score, threshold + TURNED) if upright.is_turned else (face.score, threshold)
+            if score >= least and not any(_same_place(upright, other) for other in found):
+                found.append(upright)
+        return found
+
+    def _search(self, bgr: np.ndarray, threshold: float) -> list[Detection]:
+        """All faces of a picture, and where there is none that scores enough, what is faint."""
         longer = max(bgr.shape[:2])
-        sizes = [*USUAL_SIZES, LARGE_SIZE] if longer > LARGE_SIZE[0] else USUAL_SIZES
-        boxes, points = self._detector.detect(bgr, input_size=sizes)
-        if len(boxes) == 0:
+        found = self._detect(bgr, threshold, [*USUAL_SIZES, LARGE_SIZE] if longer > LARGE_SIZE[0] else USUAL_SIZES)
+        if not _any(found, threshold):
             y, x = (round(side * BORDER) for side in bgr.shape[:2])
-            boxes, points = self._detector.detect(np.pad(bgr, ((y, y), (x, x), (0, 0))), input_size=USUAL_SIZES)
-            boxes, points = boxes - [x, y, x, y, 0], points - [x, y]
-        if len(boxes) == 0 and USUAL_SIZES[-1][0] < longer <= LARGE_SIZE[0]:
-            boxes, points = self._detector.detect(bgr, input_size=[LARGE_SIZE])
-        return boxes, points
+            padded = self._detect(np.pad(bgr, ((y, y), (x, x), (0, 0))), threshold, USUAL_SIZES)
+            found = [face.moved(-x, -y) for face in padded] or found
+        if not _any(found, threshold) and USUAL_SIZES[-1][0] < longer <= LARGE_SIZE[0]:
+            found = self._detect(bgr, threshold, [LARGE_SIZE]) or found
+        height, width = bgr.shape[:2]
+        return [face.within(width, height) for face in found]
+
+    def _detect(self, bgr: np.ndarray, threshold: float, sizes: list[tuple[int, int]]) -> list[Detection]:
+        # insightface >= 1.0 ignores `input_size` set on the detector: it has to be passed
+        self._detector.det_thresh = min(threshold, FAINT)
+        return detections(*self._detector.detect(bgr, input_size=sizes))
 
     def _embed(self, aligned: list[np.ndarray]) -> Tensor:
         if not aligned:
@@ -91,18 +105,24 @@ def _bgr(image: Tensor) -> np.ndarray:
     return cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
 
 
-def _align(bgr: np.ndarray, points: np.ndarray, side: int) -> np.ndarray:
-    """The square crop in which the five points lie where ArcFace expects them, as insightface's `norm_crop`.
+def _face(bgr: np.ndarray, found: Detection, embedding: Tensor) -> Face:
+    crop = align(bgr, found.points, CROP_SIZE)[..., ::-1]
+    rgb = torch.from_numpy(crop.astype(np.float32) / 255)
+    return Face(found.box, found.points, found.score, embedding, rgb, found.turn)
 
-    Least-squares similarity of Umeyama, 1991; insightface's own calls what scikit-image is about to remove.
-    """
-    import cv2
 
-    target = ARCFACE_POINTS * (side / 112)
-    source_mean, target_mean = points.mean(0), target.mean(0)
-    source, centred = points - source_mean, target - target_mean
-    u, singular, vt = np.linalg.svd(centred.T @ source)
-    signs = np.array([1.0, np.sign(np.linalg.det(u @ vt))])
-    matrix = (u * signs) @ vt * ((singular * signs).sum() / (source**2).sum())
-    shift = target_mean - matrix @ source_mean
-    return cv2.warpAffine(bgr, np.column_stack([matrix, shift]), (side, side))
+def _any(found: Sequence[Detection], threshold: float) -> bool:
+    return any(face.score >= threshold for face in found)
+
+
+def _turned_back(found: Detection, quarters: int, turned: np.ndarray) -> Detection:
+    """A face of a picture that numpy.rot90 has turned, in pixels of the picture before."""
+    height, width = turned.shape[:2]
+    for _ in range(quarters):
+        found = found.quarter_back(height)
+        height, width = width, height
+    return found
+
+
+def _same_place(one: Detection, other: Detection) -> bool:
+    return math.dist(one.middle, other.middle) < max(one.side, other.side) / 2

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .errors import IdentityError
-from .faces import PhotoFaces, Recogniser
+from .faces import PhotoFaces, Recogniser, turned_by
 from .identity import Identity
 from .recognisers import SAME_PERSON
 
@@ -15,6 +15,7 @@ class Score:
 
     likeness: float | None = None
     face: int | None = None
+    turn: float = 0.0  # of that face's head in the picture plane, in degrees clockwise; 0 of one that is about upright
 
     @property
     def value(self) -> float:
@@ -43,7 +44,8 @@ def _best(photo: PhotoFaces, identity: Identity) -> Score:
     if not likenesses:
         return Score()
     best = max(range(len(likenesses)), key=likenesses.__getitem__)
-    return Score(likenesses[best], best + 1)
+    face = photo.faces[best]
+    return Score(likenesses[best], best + 1, face.turn if face.is_turned else 0.0)
 
 
 def ranking(scores: Sequence[Score]) -> list[int]:
@@ -65,4 +67,5 @@ def _sentence(number: int, each: Score, same_person: float) -> str:
     if each.likeness is None:
         return f"Picture {number}: no face."
     verdict = "the same person" if each.same(same_person) else "someone else"
-    return f"Picture {number}: {verdict}, likeness {each.likeness:.2f} (face {each.face})."
+    turned = f", {turned_by(each.turn)}" if each.turn else ""
+    return f"Picture {number}: {verdict}, likeness {each.likeness:.2f} (face {each.face}{turned})."

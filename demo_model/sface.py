@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from ..core.alignment import align
 from ..core.faces import Face
-from ..core.insight import _align
 from ..tools.host import download
 from ..tools.paths import CACHE
 
@@ -45,6 +45,6 @@ class SFace:
     def __call__(self, picture: Tensor, face: Face) -> Tensor:
         """Unit embedding [128] of a face that our detector found in [H, W, 3], 0..1 RGB."""
         pixels = (picture.clamp(0, 1) * 255).round().byte().numpy()
-        crop = _align(pixels, face.points, SIDE).astype(np.float32).transpose(2, 0, 1)[None]  # 0..255, as OpenCV's
+        crop = align(pixels, face.points, SIDE).astype(np.float32).transpose(2, 0, 1)[None]  # 0..255, as OpenCV's
         found = np.asarray(self.session.run(None, {"data": crop})[0])
         return normalize(torch.from_numpy(found[0]), dim=0)

@@ -12,7 +12,7 @@ import torch
 from insightface.utils import face_align
 from torch import Tensor
 
-from consistent_face.core import insight
+from consistent_face.core import alignment, insight
 from consistent_face.core.errors import ConsistentFaceError, FaceTooSmallError, NoFaceError, WrongModelError
 from consistent_face.core.faces import Choice, Face, Select, WithoutFace, choose_faces
 from consistent_face.core.insight import FaceAnalyzer
@@ -115,13 +115,13 @@ def test_the_embedding_is_insightfaces_own(analyzer: FaceAnalyzer, photo: Photo,
 @pytest.mark.parametrize("stem", ["astronaut", "person2_v0"])
 def test_alignment_is_insightfaces_own(photo: Photo, faces: dict[str, Face], stem: str, side: int) -> None:
     bgr, points = insight._bgr(photo(stem)[0]), faces[stem].points
-    ours, theirs = insight._align(bgr, points, side), face_align.norm_crop(bgr, points, side)
+    ours, theirs = alignment.align(bgr, points, side), face_align.norm_crop(bgr, points, side)
     assert np.abs(ours.astype(int) - theirs).max() <= 1
 
 
 def test_points_that_are_mirrored_are_not_mirrored_back(photo: Photo) -> None:
-    bgr, points = insight._bgr(photo("astronaut")[0]), insight.ARCFACE_POINTS[[1, 0, 2, 4, 3]] + [150, 50]
-    ours, theirs = insight._align(bgr, points, 112), face_align.norm_crop(bgr, points, 112)
+    bgr, points = insight._bgr(photo("astronaut")[0]), alignment.ARCFACE_POINTS[[1, 0, 2, 4, 3]] + [150, 50]
+    ours, theirs = alignment.align(bgr, points, 112), face_align.norm_crop(bgr, points, 112)
     assert np.abs(ours.astype(int) - theirs).max() <= 1
 
 

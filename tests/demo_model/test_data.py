@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from consistent_face.core.insight import FaceAnalyzer, _align
+from consistent_face.core.alignment import align
+from consistent_face.core.insight import FaceAnalyzer
 from consistent_face.core.remover import BackgroundRemover
 from consistent_face.demo_model import captions, data, faces, people, styles, views
 from consistent_face.tools.paths import OFFLINE
@@ -37,7 +38,7 @@ def batch(some: people.People, folder: Path) -> views.Batch:
 
 def test_the_recogniser_says_the_same_in_torch(some: people.People, folder: Path, face_pack: Path) -> None:
     bgr = [picture.permute(1, 2, 0).numpy()[..., ::-1] for picture in some.pictures()]
-    crops = [_align(np.ascontiguousarray(x), points, 112) for x, points in zip(bgr, some.points, strict=True)]
+    crops = [align(np.ascontiguousarray(x), points, 112) for x, points in zip(bgr, some.points, strict=True)]
     expected = torch.nn.functional.normalize(FaceAnalyzer(face_pack)._embed(crops), dim=1)
     found = faces.Recogniser(folder / data.RECOGNISER, CPU)(some.pictures() / 255, torch.from_numpy(some.points))
     assert (found * expected).sum(1).min() > 0.998
