@@ -14,13 +14,17 @@ MAX_PIXELS = 160_000_000  # of a whole batch: 1.9 GB a copy in float32, and refi
 
 @dataclass(frozen=True)
 class Region:
-    """A crop, in pixels, of one picture of a batch; it may reach beyond the picture, whose border then goes on."""
+    """A crop, in pixels, of one picture of a batch; it may reach beyond the picture, whose border then goes on.
+
+    `quarters` are quarter turns clockwise by which what it shows is turned in the picture; only a square has any.
+    """
 
     picture: int
     left: int
     top: int
     width: int
     height: int
+    quarters: int = 0
 
     @property
     def right(self) -> int:
@@ -29,6 +33,16 @@ class Region:
     @property
     def bottom(self) -> int:
         return self.top + self.height
+
+
+def upright(crop: Tensor, region: Region) -> Tensor:
+    """A region's crop [h,w,...] turned so that what it shows stands upright."""
+    return torch.rot90(crop, region.quarters, (0, 1))
+
+
+def as_in_picture(crop: Tensor, region: Region) -> Tensor:
+    """An upright crop [h,w,...] as it lies in the picture."""
+    return torch.rot90(crop, -region.quarters, (0, 1))
 
 
 def check_size(pictures: int, width: int, height: int) -> None:
@@ -41,7 +55,7 @@ def check_size(pictures: int, width: int, height: int) -> None:
 
 
 def cut(images: Tensor, region: Region) -> Tensor:
-    """The crop [h,w,C] of [B,H,W,C]."""
+    """The crop [h,w,C] of [B,H,W,C], as it lies in the picture."""
     image = images[region.picture]
     height, width = image.shape[:2]
     if region.left >= 0 and region.top >= 0 and region.right <= width and region.bottom <= height:
@@ -76,7 +90,7 @@ def resize(crop: Tensor, width: int, height: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Crops:
-    """Regions of pictures of one size (width, height), each resized to the same size (width, height)."""
+    """Regions of pictures of one size (width, height), each upright and resized to the same size (width, height)."""
 
     regions: tuple[Region, ...]
     picture: tuple[int, int]
@@ -92,7 +106,8 @@ class Crops:
         for region in self.regions:
             grid = affine_grid(self._affine(region), [1, 1, height, width], align_corners=False)
             whole = maps[region.picture % len(maps)].unsqueeze(0)
-            crops.append(grid_sample(whole, grid.to(maps), padding_mode="border", align_corners=False))
+            crop = grid_sample(whole, grid.to(maps), padding_mode="border", align_corners=False)
+            crops.append(torch.rot90(crop, region.quarters, (-2, -1)))
         return torch.cat(crops)
 
     def of_box(self, box: Sequence[float]) -> Tensor:
@@ -102,7 +117,8 @@ class Crops:
         for region in self.regions:
             x = (region.left + (torch.arange(self.size[0]) + 0.5) * region.width / self.size[0]) / self.picture[0]
             y = (region.top + (torch.arange(self.size[1]) + 0.5) * region.height / self.size[1]) / self.picture[1]
-            masks.append(torch.outer(((y >= top) & (y < bottom)).float(), ((x >= left) & (x < right)).float()))
+            mask = torch.outer(((y >= top) & (y < bottom)).float(), ((x >= left) & (x < right)).float())
+            masks.append(upright(mask, region))
         return torch.stack(masks)
 
     def _affine(self, region: Region) -> Tensor:

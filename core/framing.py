@@ -26,11 +26,14 @@ def clip(box: Box, width: int, height: int) -> Box | None:
 
 
 def frame(target: Target, crop_factor: float, width: int, height: int) -> Region:
-    """The square around a target in a picture of this size, moved into the picture as far as it fits."""
+    """The square around a target in a picture of this size, moved into the picture as far as it fits.
+
+    It shows a turned face upright, to within 45 degrees: models draw those badly that stand on their head.
+    """
     left, top, right, bottom = target.box
     side = max(MIN_SIDE, round(min(crop_factor * target.size, max(width, height))))
     across, down = _inside((left + right - side) / 2, side, width), _inside((top + bottom - side) / 2, side, height)
-    return Region(target.picture, across, down, side, side)
+    return Region(target.picture, across, down, side, side, target.quarters)
 
 
 def window(target: Target, region: Region, feather: float, width: int, height: int) -> Tensor:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .crops import Region, cut, resize, visible
+from .crops import Region, as_in_picture, cut, resize, upright, visible
 
 
 class Canvas:
@@ -25,15 +25,18 @@ class Canvas:
         return self.source.shape[2], self.source.shape[1]
 
     def cut(self, region: Region, size: tuple[int, int]) -> Tensor:
-        """The crop [height,width,3] as it is now, at this size (width, height)."""
-        return resize(cut(self.result, region)[..., :3], *size)
+        """The crop [height,width,3] as it is now, upright and at this size (width, height)."""
+        return resize(upright(cut(self.result, region)[..., :3], region), *size)
 
     def paste(self, region: Region, refined: Tensor, window: Tensor) -> None:
-        """Puts a refined crop of any size where it was cut; `window` [region's height, width] is 1 where it counts."""
+        """Puts a refined crop of any size where it was cut.
+
+        `window` [region's height, width], as it lies in the picture, is 1 where the crop counts.
+        """
         where, shown = visible(region, *self.size)
         result, source = (images[region.picture][where][..., :3] for images in (self.result, self.source))
         weight = window[shown].unsqueeze(-1).to(result)
-        new = resize(refined.to(result), region.width, region.height)[shown]
+        new = as_in_picture(resize(refined.to(result), region.width, region.height), region)[shown]
         new = match(new, source, weight).clamp_(0, 1)
         result += new.sub_(source).mul_(weight)
 

@@ -9,6 +9,7 @@ from PIL import ImageDraw, ImageFont
 from torch import Tensor
 
 from .crops import Region
+from .faces import turned_by
 from .framing import clip, frame, window
 from .image import to_picture
 from .paste import share
@@ -38,6 +39,8 @@ class Plan:
             line += f", refined at {target.size * side / region.width:.0f}"
             if region.width > side:
                 line += f" (a target_face_size of {region.width / crop_factor:.0f} would keep its detail)"
+            if target.quarters:
+                line += f", {turned_by(target.turn)}, refined upright"
             if identity:
                 line += f", identity {identity * target.frontal:.2f}"
             lines.append(f"{line}.")

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from .crops import Region, cut
+from .crops import Region, cut, upright
 from .faces import PhotoFaces
 from .image import to_picture
 
@@ -40,9 +40,10 @@ def found_faces(images: Tensor, photos: Sequence[PhotoFaces]) -> list[dict[str, 
 
 
 def before_and_after(before: Tensor, after: Tensor, regions: Sequence[Region]) -> list[dict[str, str]]:
-    """Of each region of [B,H,W,C] both crops, as small JPEGs in data URIs."""
+    """Of each region of [B,H,W,C] both crops, upright, as small JPEGs in data URIs."""
+    pair = {"before": before, "after": after}
     return [
-        {name: _data_uri(cut(images, region), FACE_SIDE) for name, images in (("before", before), ("after", after))}
+        {name: _data_uri(upright(cut(images, region), region), FACE_SIDE) for name, images in pair.items()}
         for region in regions[:FACES]
     ]
 

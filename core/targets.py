@@ -31,12 +31,18 @@ class Target:
     view: View | None = None
     frontal: float = 1.0  # 0..1: how much of an identity it gets
     mask: Tensor | None = None  # [h,w], the shape within the box, whose corners are whole pixels then
+    turn: float = 0.0  # of the head in the picture plane, in degrees clockwise from upright
 
     @property
     def size(self) -> float:
         """The longer side of the box."""
         left, top, right, bottom = self.box
         return max(right - left, bottom - top)
+
+    @property
+    def quarters(self) -> int:
+        """The quarter turns clockwise that come closest to its turn."""
+        return round(self.turn / 90) % 4
 
     def skipped(self, min_size: float) -> str:
         """Why it is left alone, or nothing."""
@@ -49,7 +55,7 @@ class Target:
 
 def from_faces(photos: Sequence[PhotoFaces]) -> list[Target]:
     return [
-        Target(picture, face.box, "face", frontal=_frontal(yaw(face.points)))
+        Target(picture, face.box, "face", frontal=_frontal(yaw(face.points)), turn=face.turn)
         for picture, photo in enumerate(photos)
         for face in photo.faces
     ]

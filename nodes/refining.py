@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from ..core.crops import Crops, cut, resize
+from ..core.crops import Crops, Region, cut, resize, upright
 from ..core.noise import OwnNoise, SharedNoise
 from ..core.paste import Canvas
 from ..core.plan import Plan
@@ -23,14 +23,18 @@ def refine_targets(
         Crops(plan.regions, canvas.size, size),
         OwnNoise(settings.seed),
         range(len(plan.regions)),
-        # full strength as far as the paste is half in, so that what comes back was refined throughout
-        torch.stack([resize(window.unsqueeze(-1), *size)[..., 0].mul(2).clamp(0, 1) for window in plan.windows]),
+        torch.stack([_mask(window, region, size) for region, window in zip(plan.regions, plan.windows, strict=True)]),
         torch.tensor([target.frontal for target in plan.targets]),
     )
     refined = refiner.refine(batch, lambda place: canvas.cut(plan.regions[place], size))
     for region, crop, window in zip(plan.regions, refined, plan.windows, strict=True):
         canvas.paste(region, crop, window)
     return canvas.result
+
+
+def _mask(window: Tensor, region: Region, size: tuple[int, int]) -> Tensor:
+    """Where a crop is refined, [height,width]: at full strength as far as the window is at least a half."""
+    return resize(upright(window, region).unsqueeze(-1), *size)[..., 0].mul(2).clamp(0, 1)
 
 
 def refine_tiles(

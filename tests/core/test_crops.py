@@ -253,3 +253,26 @@ def test_resizing_keeps_the_range() -> None:
     hard[:, 8:] = 1
     resized = resize(hard, 40, 40)
     assert resized.shape == (40, 40, 3) and resized.min() >= 0 and resized.max() <= 1
+
+
+@pytest.mark.parametrize("quarters", [1, 2, 3])
+def test_a_turned_region_is_cut_upright_and_pasted_as_it_lies(quarters: int) -> None:
+    upright_picture = torch.rand(1, 40, 40, 3, generator=torch.Generator().manual_seed(3))
+    turned = torch.rot90(upright_picture, -quarters, (1, 2))
+    region = Region(0, 0, 0, 40, 40, quarters)
+    canvas = Canvas(turned)
+    torch.testing.assert_close(canvas.cut(region, (40, 40)), upright_picture[0])
+    canvas.paste(region, upright_picture[0].flip(1), torch.ones(40, 40))
+    torch.testing.assert_close(canvas.result, torch.rot90(upright_picture.flip(2), -quarters, (1, 2)))
+
+
+@pytest.mark.parametrize("quarters", [1, 2, 3])
+def test_maps_and_boxes_follow_a_turned_region(quarters: int) -> None:
+    upright_map = torch.rand(1, 2, 32, 32, generator=torch.Generator().manual_seed(4))
+    turned = torch.rot90(upright_map, -quarters, (2, 3))
+    crops = Crops((Region(0, 0, 0, 32, 32, quarters),), (32, 32), (32, 32))
+    torch.testing.assert_close(crops.of_map(turned), upright_map, atol=1e-5, rtol=0)
+    top_half = torch.zeros(32, 32)
+    top_half[:16] = 1
+    box = {1: (0.5, 0, 1, 1), 2: (0, 0.5, 1, 1), 3: (0, 0, 0.5, 1)}[quarters]  # where the upright top lies
+    assert torch.equal(crops.of_box(box)[0], top_half)

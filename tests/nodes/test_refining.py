@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import comfy.model_management
 import comfy.sample
@@ -24,9 +25,11 @@ from torch.nn.functional import interpolate
 
 from consistent_face.benchmarks.tiles import seam_ratio
 from consistent_face.core.adapter import read_adapter
+from consistent_face.core.alignment import ARCFACE_POINTS
 from consistent_face.core.crops import Crops, Region
 from consistent_face.core.errors import ConsistentFaceError, IdentityError
 from consistent_face.core.faceid import EncodedIdentity, LayerTokens, combine
+from consistent_face.core.faces import Face, PhotoFaces
 from consistent_face.core.image import load_photo
 from consistent_face.core.insight import FaceAnalyzer
 from consistent_face.core.presets import Preset, draw_preset
@@ -149,6 +152,21 @@ def test_faces_do_not_depend_on_how_they_are_batched(
         alone = refined(models, sampler_name=sampler, cycles=2, regions_per_call=count)
         torch.testing.assert_close(alone, together, atol=1e-4, rtol=0)
     assert [len(call["noise"]) for call in sampled] == [1] * 6 + [2, 2, 1, 1]
+
+
+@pytest.mark.parametrize("quarters", [1, 2, 3])
+def test_a_turned_face_is_refined_upright(models: dict[str, Any], quarters: int) -> None:
+    def analysis(turn: float, box: tuple[float, float, float, float]) -> Mock:
+        face = Face(box, ARCFACE_POINTS, 0.9, torch.ones(512), torch.zeros(224, 224, 3), turn)
+        return Mock(**{"analyze.return_value": [PhotoFaces(96, 96, (face,))]})
+
+    image = picture(96, 96)
+    boxes = {1: (66, 10, 90, 34), 2: (62, 66, 86, 90), 3: (6, 62, 30, 86)}  # of the box below, after the turn
+    upright = refined(models, image, boxes=None, face_analysis=analysis(0, (10, 6, 34, 30)))
+    lying = torch.rot90(image, -quarters, (1, 2))
+    turned = refined(models, lying, boxes=None, face_analysis=analysis(90 * quarters, boxes[quarters]))
+    assert (upright - image).abs().max() > 0.05
+    torch.testing.assert_close(torch.rot90(turned, quarters, (1, 2)), upright, atol=1e-4, rtol=0)
 
 
 def test_tiles_do_not_depend_on_how_they_are_batched(models: dict[str, Any], sampled: list[dict[str, Any]]) -> None:
