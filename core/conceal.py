@@ -9,6 +9,8 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from .image import on_white
+
 WORDS = "Sensitive\ncontent"
 GROUND = 96
 INK = 245
@@ -28,17 +30,8 @@ def conceal(image: Tensor, how: Concealment) -> Tensor:
 
     Blur and pixelate keep the mean colours of at most 16x16 cells, each of at least 64 pixels; the others nothing.
     """
-    colours = METHODS[how](seen(image)).clamp(0, 1).to(image)
+    colours = METHODS[how](on_white(image)).clamp(0, 1).to(image)
     return torch.cat([colours, torch.ones_like(image[..., 3:])], dim=-1)
-
-
-def seen(image: Tensor) -> Tensor:
-    """What a viewer sees of [H,W,3 or 4] on white: [H,W,3]."""
-    rgb = image[..., :3].float()
-    if image.shape[-1] == 3:
-        return rgb
-    alpha = image[..., 3:].float()
-    return rgb * alpha + 1 - alpha
 
 
 def _cells(image: Tensor) -> Tensor:

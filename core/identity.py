@@ -10,6 +10,7 @@ from torch.nn.functional import interpolate, normalize
 
 from .errors import IdentityError
 from .faces import Face, Faces, Recogniser
+from .image import on_white
 from .quality import Quality, quality
 from .recognisers import SAME_PERSON
 
@@ -94,7 +95,7 @@ def build_identity(
 
 
 def from_crops(images: Tensor) -> Identity:
-    """An identity of pictures [N,H,W,3] that show one face each, for adapters that read no embeddings.
+    """An identity of pictures [N,H,W,3 or 4] that show one face each, for adapters that read no embeddings.
 
     The middle square is taken. No picture gives the empty identity.
     """
@@ -102,7 +103,7 @@ def from_crops(images: Tensor) -> Identity:
         return Identity.empty()
     side = min(images.shape[1:3])
     top, left = ((length - side) // 2 for length in images.shape[1:3])
-    square = images[:, top : top + side, left : left + side, :3].float().movedim(-1, 1)
+    square = on_white(images[:, top : top + side, left : left + side]).movedim(-1, 1)
     crops = interpolate(square, (CROP, CROP), mode="bicubic", antialias=True).movedim(1, -1)
     crops = crops.clamp(0, 1).mul(255).round() / 255
     return Identity(torch.zeros(len(crops), 0), crops, torch.full((len(crops),), 1 / len(crops)), None)

@@ -88,9 +88,35 @@ def fit(image: Tensor, max_width: int, max_height: int) -> Tensor:
     return reduced.clamp(0, 1).movedim(1, -1).to(image.dtype)
 
 
+def on_white(image: Tensor) -> Tensor:
+    """What a viewer sees of [...,3 or 4] in 0..1 on white, in float: [...,3]. Colours that alpha hides are gone."""
+    rgb = image[..., :3].float()
+    if image.shape[-1] < 4:
+        return rgb
+    alpha = image[..., 3:4].float()
+    return rgb * alpha + 1 - alpha
+
+
+def on_ground(image: Tensor, mask: Tensor, name: str) -> Tensor:
+    """What a viewer sees of a photo [1,H,W,3] whose mask [1,H,W] is 1 where it is transparent.
+
+    A file keeps colours under its transparent parts, such as a person who was erased. They become white; where they
+    are one colour all over, they hide nothing and stay. Raises PhotoError, naming the file `name`, of a photo that is
+    transparent all over.
+    """
+    if not mask.any():
+        return image
+    if mask.min() == 1:
+        raise PhotoError(f"{name} is transparent all over, so nothing of it can be seen; save it without transparency.")
+    hidden = image[mask == 1]
+    one_colour = len(hidden) > 0 and bool((hidden == hidden[0]).all())
+    ground = hidden[0] if one_colour else torch.ones(3)
+    return torch.lerp(image, ground.expand_as(image), mask.unsqueeze(-1))
+
+
 def to_picture(image: Tensor) -> Image.Image:
-    """[H,W,C] in 0..1 as an 8-bit RGB picture; any alpha is left out."""
-    return Image.fromarray((image[..., :3].float().clamp(0, 1) * 255).round().byte().cpu().numpy())
+    """[H,W,3 or 4] in 0..1 as an 8-bit RGB picture, on white."""
+    return Image.fromarray((on_white(image).clamp(0, 1) * 255).round().byte().cpu().numpy())
 
 
 def _check_bytes(size: int, name: str) -> None:

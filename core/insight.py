@@ -10,6 +10,7 @@ from torch import Tensor
 
 from .alignment import align
 from .faces import Face, PhotoFaces
+from .image import on_white
 from .pack import Provider, load_pack
 from .upright import Detection, detections, set_upright
 
@@ -33,7 +34,7 @@ class FaceAnalyzer:
         self._detector, self._arcface, self.recogniser = load_pack(folder, provider)
 
     def analyze(self, images: Tensor, threshold: float = 0.5) -> list[PhotoFaces]:
-        """Finds and recognises the faces of a batch [B,H,W,3] in 0..1 RGB; one PhotoFaces for each picture."""
+        """Finds and recognises the visible faces of [B,H,W,3 or 4] in 0..1 RGB; one PhotoFaces for each picture."""
         pictures = [_bgr(image) for image in images]
         found = [self._find(bgr, threshold) for bgr in pictures]
         side = self._arcface.input_size[0]
@@ -97,11 +98,11 @@ class FaceAnalyzer:
 
 
 def _bgr(image: Tensor) -> np.ndarray:
-    """[H,W,3] in 0..1 RGB to 8 bits in insightface's channel order, rounded; values outside 0..1 become 0 or 255."""
+    """[H,W,3 or 4] in 0..1 RGB, on white, to 8 bits in insightface's channel order; other values become 0 or 255."""
     import cv2
 
     # One pass of OpenCV: torch's threads would keep the cores busy while those of the detector start.
-    rgb = cv2.multiply(image[..., :3].float().cpu().numpy(), np.full(4, 255.0), dtype=cv2.CV_8U)
+    rgb = cv2.multiply(on_white(image).cpu().numpy(), np.full(4, 255.0), dtype=cv2.CV_8U)
     return cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
 
 

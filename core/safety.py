@@ -7,8 +7,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from .conceal import Concealment, conceal, seen
+from .conceal import Concealment, conceal
 from .errors import ModelMissingError, WrongModelError
+from .image import on_white
 
 
 class Classifier(Protocol):
@@ -35,7 +36,7 @@ def judge(images: Tensor, classifier: Classifier | None, threshold: float) -> tu
         return ()
     if classifier is None:
         raise ModelMissingError("The pictures cannot be checked without a classifier; connect Load Safety Classifier.")
-    scores = classifier.scores(torch.stack([seen(image) for image in images]))
+    scores = classifier.scores(on_white(images))
     if len(scores) != len(images) or not all(-1e-3 <= score <= 1 + 1e-3 for score in scores):
         raise WrongModelError(
             f"The safety classifier gave {scores} for {len(images)} pictures instead of a probability each, so none "

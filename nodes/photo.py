@@ -7,10 +7,11 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..core.errors import PhotoError
-from ..core.image import fit, load_photo, no_photo, path_within
+from ..core.image import fit, load_photo, no_photo, on_ground, path_within
 
 CATEGORY = "consistent face/photo"
 NONE = "none"
+MASK_EDITOR = "clipspace/"  # where ComfyUI's mask editor keeps its files: the mask it painted hides nothing
 
 
 def _photos() -> list[str]:
@@ -51,7 +52,10 @@ class LoadPhoto(io.ComfyNode):
 
     @classmethod
     def execute(cls, image: str) -> io.NodeOutput:
-        return io.NodeOutput(*(no_photo() if image == NONE else load_photo(_path(image), image)))
+        if image == NONE:
+            return io.NodeOutput(*no_photo())
+        photo, mask = load_photo(_path(image), image)
+        return io.NodeOutput(photo if image.startswith(MASK_EDITOR) else on_ground(photo, mask, image), mask)
 
     @classmethod
     def fingerprint_inputs(cls, image: str) -> str:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from consistent_face.core import image
 from consistent_face.core.errors import PhotoError
-from consistent_face.core.image import fit, load_photo, no_photo, path_within
+from consistent_face.core.image import fit, load_photo, no_photo, on_ground, path_within
 
 # How a stored picture is turned to stand upright, by EXIF orientation (EXIF 2.32, tag 0x0112), on [H,W,C].
 TURNS = {
@@ -91,6 +91,32 @@ def test_grey_with_alpha(tmp_path: Path) -> None:
     rgb, mask = load_photo(saved(tmp_path, Image.fromarray(stored, "LA")), "photo.png")
     assert torch.equal(rgb[0, ..., 1], torch.from_numpy(stored[..., 0]).float() / 255)
     assert torch.equal(mask[0], 1 - torch.from_numpy(stored[..., 1]).float() / 255)
+
+
+def test_colours_under_transparency_become_white() -> None:
+    image, mask = torch.rand(1, 4, 6, 3), torch.zeros(1, 4, 6)
+    mask[:, :2], mask[:, 2] = 1, 0.5
+    seen = on_ground(image, mask, "photo.png")
+    assert (seen[:, :2] == 1).all() and torch.equal(seen[:, 3], image[:, 3])
+    torch.testing.assert_close(seen[:, 2], (image[:, 2] + 1) / 2)
+
+
+def test_one_colour_under_transparency_hides_nothing_and_stays() -> None:
+    image, mask = torch.rand(1, 4, 6, 3), torch.zeros(1, 4, 6)
+    image[:, :2], mask[:, :2], mask[:, 2] = 0, 1, 0.5
+    seen = on_ground(image, mask, "pose.png")
+    assert (seen[:, :2] == 0).all()
+    torch.testing.assert_close(seen[:, 2], image[:, 2] / 2)
+
+
+def test_hardly_visible_colours_become_white() -> None:
+    mask = torch.full((1, 4, 6), 254 / 255)
+    assert on_ground(torch.rand(1, 4, 6, 3), mask, "photo.png").min() > 0.99
+
+
+def test_a_photo_that_is_transparent_all_over_is_refused() -> None:
+    with pytest.raises(PhotoError, match=r"photo\.png is transparent all over, so nothing .*; save it without"):
+        on_ground(torch.rand(1, 4, 6, 3), torch.ones(1, 4, 6), "photo.png")
 
 
 @pytest.mark.parametrize("name", ["photo.png", "photo.gif"])

@@ -192,12 +192,24 @@ def test_no_pictures(analyzer: FaceAnalyzer) -> None:
     assert analyzer.analyze(torch.zeros(0, 1, 1, 3)) == []
 
 
-@pytest.mark.parametrize("change", [lambda rgb: rgb.half(), lambda rgb: torch.cat([rgb, rgb[..., :1]], -1)])
+@pytest.mark.parametrize(
+    "change", [lambda rgb: rgb.half(), lambda rgb: torch.cat([rgb, torch.ones_like(rgb[..., :1])], -1)]
+)
 def test_half_precision_and_alpha(
     analyzer: FaceAnalyzer, photo: Photo, faces: dict[str, Face], change: Callable[[Tensor], Tensor]
 ) -> None:
     (face,) = analyzer.analyze(change(photo("astronaut")))[0].faces
     assert cosine(face, faces["astronaut"]) > 0.999
+
+
+def test_a_face_that_alpha_hides_is_not_found(analyzer: FaceAnalyzer, photo: Photo, faces: dict[str, Face]) -> None:
+    both = torch.cat([photo("person0_v0"), torch.full((1, 1024, 300, 3), 0.5)], 2)
+    both[:, 40:240, 1060:1260] = photo("astronaut")[:, 40:240, 130:330]
+    for hidden in (0, 1 / 255):
+        alpha = torch.ones(1, 1024, 1324, 1)
+        alpha[:, :, :1024] = hidden
+        (face,) = analyzer.analyze(torch.cat([both, alpha], -1))[0].faces
+        assert cosine(face, faces["astronaut"]) > 0.9
 
 
 def test_the_recogniser_is_named_by_its_file(analyzer: FaceAnalyzer) -> None:

@@ -4,8 +4,10 @@ import shutil
 from pathlib import Path
 
 import folder_paths
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from consistent_face.core.errors import PhotoError
 from consistent_face.nodes.photo import NODES, FitPhoto, LoadPhoto
@@ -50,6 +52,29 @@ def test_a_photo() -> None:
 def test_a_photo_of_a_subfolder(name: str) -> None:
     assert LoadPhoto.validate_inputs(name) is True
     assert LoadPhoto.execute(name).args[0].shape == (1, 128, 128, 3)
+
+
+@pytest.fixture
+def erased(input_folder: Path) -> Path:
+    """A person of whom the upper half was erased, as most tools do: the colours stay under the transparency."""
+    picture = Image.open(PHOTOS / "astronaut.jpg").convert("RGBA")
+    alpha = np.full((512, 512), 255, np.uint8)
+    alpha[:256] = 0
+    picture.putalpha(Image.fromarray(alpha))
+    for folder in (input_folder, input_folder / "clipspace"):
+        picture.save(folder / "erased.png")
+    return input_folder
+
+
+def test_what_was_erased_is_not_shown(erased: Path) -> None:
+    image, mask = LoadPhoto.execute("erased.png").args
+    assert (image[:, :256] == 1).all() and (mask[:, :256] == 1).all() and not mask[:, 256:].any()
+    assert torch.equal(image[:, 256:], LoadPhoto.execute("astronaut.jpg").args[0][:, 256:])
+
+
+def test_a_mask_of_the_mask_editor_leaves_the_picture_whole(erased: Path) -> None:
+    image, mask = LoadPhoto.execute("clipspace/erased.png [input]").args
+    assert torch.equal(image, LoadPhoto.execute("astronaut.jpg").args[0]) and mask[:, :256].all()
 
 
 def test_none_is_an_empty_batch() -> None:
