@@ -10,9 +10,10 @@ from .errors import IdentityError, WrongModelError
 from .faces import Recogniser
 from .identity import Identity
 from .projection import build_projection
-from .recognisers import BUFFALO_L, KNOWN, TRAINED_WITH_BUFFALO_L
+from .recognisers import BUFFALO_L, GLINTR100, KNOWN, TRAINED_WITH
 from .variants import AUTO, BLIND_WITHOUT_SIGHT, EMBEDDING, SIGHT, Kind, recognise
 
+KOLORS_CONTEXT = 4096  # of its text encoder, ChatGLM3
 LAYER_KEY = re.compile(r"(\d+)\.to_k_ip\.weight")
 
 
@@ -128,21 +129,55 @@ def _check_embeddings(name: str, wanted: int, identity: Identity) -> None:
         )
 
 
+def trained_with(adapter: Adapter) -> str | None:
+    """The recogniser that an adapter's embeddings must come from, or None where nothing tells.
+
+    A .safetensors file may name it in its metadata (name or sha256); of a published file it is known by the file's
+    sha256, and of Kolors' adapters by their shape: those give its sha256.
+    """
+    if named := adapter.metadata.get("recogniser"):
+        return named
+    if (known := TRAINED_WITH.get(adapter.digest())) is not None:
+        return known
+    return GLINTR100 if adapter.context == KOLORS_CONTEXT else None
+
+
+def describe_recogniser(adapter: Adapter) -> str:
+    """One sentence on the recogniser that an adapter was trained with; nothing where it reads no embeddings."""
+    if adapter.embedding is None:
+        return ""
+    wanted = trained_with(adapter)
+    if wanted is None:
+        return (
+            f'"{adapter.name}" is no published file, so the recogniser that it was trained with is not known: with an '
+            "identity of another one the pictures show somebody else."
+        )
+    name = KNOWN[wanted].name if wanted in KNOWN else wanted
+    return f'"{adapter.name}" was trained with the recogniser {name}.'
+
+
 def _check_recogniser(adapter: Adapter, found: Recogniser) -> None:
     """Embeddings of two recognisers look alike, but mean nothing to each other.
 
-    A .safetensors file may name its recogniser. Of other files only the published ones are known; and a recogniser
-    that nobody knows may be a known one converted, so it may pass.
+    A recogniser that nobody knows may be a known one converted, so it may pass.
     """
-    wanted = adapter.metadata.get("recogniser", "")
-    pack = wanted
-    if not wanted and found.sha256 in KNOWN.keys() - {BUFFALO_L} and adapter.digest() in TRAINED_WITH_BUFFALO_L:
-        wanted, pack, _ = KNOWN[BUFFALO_L]
-    if wanted not in ("", found.name, found.sha256):
-        raise IdentityError(
-            f'"{adapter.name}" was trained with the recogniser {wanted}, but the identity was made with {found.name}: '
-            f"analyse the photos with {pack}."
-        )
+    if "recogniser" not in adapter.metadata and not _can_differ(adapter, found):
+        return
+    wanted = trained_with(adapter)
+    found_name = KNOWN[found.sha256].name if found.sha256 in KNOWN else found.name  # AuraFace's file is glintr100.onnx
+    if wanted in (None, found_name, found.sha256):
+        return
+    name, pack = (KNOWN[wanted].name, KNOWN[wanted].pack) if wanted in KNOWN else (wanted, wanted)
+    raise IdentityError(
+        f'"{adapter.name}" was trained with the recogniser {name}, but the identity was made with {found_name}: put '
+        f"the InsightFace pack {pack} into models/insightface/models, and choose it in Load Face Analysis."
+    )
+
+
+def _can_differ(adapter: Adapter, found: Recogniser) -> bool:
+    """Whether the file must be hashed: all published adapters of the other shapes were trained with buffalo_l's."""
+    of_others = adapter.kind is Kind.PORTRAIT_UNNORM or adapter.context == KOLORS_CONTEXT
+    return found.sha256 in KNOWN and (found.sha256 != BUFFALO_L or of_others)
 
 
 def check_sight(adapter: Adapter, width: int) -> None:

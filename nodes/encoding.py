@@ -2,6 +2,7 @@
 
 import hashlib
 import pickle
+from functools import cache
 
 import comfy.clip_model
 import comfy.model_management
@@ -42,7 +43,7 @@ def load_adapter(name: str, setting: str) -> Adapter:
         raise WrongModelError(
             f'"{name}" is not a file of tensors (.bin or .safetensors), or it is cut short: download it again.'
         ) from error
-    return read_adapter(name, tensors, lambda: _sha256(path), setting, metadata)
+    return read_adapter(name, tensors, cache(lambda: _sha256(path)), setting, metadata)
 
 
 def _sha256(path: str) -> str:

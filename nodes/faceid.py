@@ -4,9 +4,10 @@ from enum import Enum
 
 import folder_paths
 from comfy.clip_vision import ClipVisionModel
-from comfy_api.latest import io
+from comfy_api.latest import io, ui
 
 from ..core.adapter import Adapter as AdapterFile
+from ..core.adapter import describe_recogniser, trained_with
 from ..core.catalog import missing
 from ..core.faceid import EncodedIdentity as Encoded
 from ..core.faceid import combine
@@ -84,7 +85,10 @@ class EncodeIdentity(io.ComfyNode):
                     "do not use it, and Plus v2 without it has the identity but no structure.",
                 ),
             ],
-            outputs=[EncodedIdentity.Output(display_name="encoded identity")],
+            outputs=[
+                EncodedIdentity.Output(display_name="encoded identity"),
+                io.String.Output(display_name="report", tooltip="The recogniser that the adapter was trained with."),
+            ],
         )
 
     @classmethod
@@ -92,8 +96,12 @@ class EncodeIdentity(io.ComfyNode):
         cls, adapter: AdapterFile | None, identity: Person, clip_vision: ClipVisionModel | None = None
     ) -> io.NodeOutput:
         if adapter is None:  # for nobody it was not asked for
-            return io.NodeOutput(Encoded())
-        return io.NodeOutput(encode_identity(adapter, identity, clip_vision))
+            return io.NodeOutput(Encoded(), "The identity is empty: nothing was encoded.")
+        encoded = encode_identity(adapter, identity, clip_vision)
+        report = describe_recogniser(adapter)
+        if adapter.embedding is None or trained_with(adapter) is not None:
+            return io.NodeOutput(encoded, report)
+        return io.NodeOutput(encoded, report, ui=ui.PreviewText(report))
 
     @classmethod
     def check_lazy_status(

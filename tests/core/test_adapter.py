@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from consistent_face.core.adapter import Adapter, check_identity, check_sight, read_adapter
+from consistent_face.core.adapter import Adapter, check_identity, check_sight, describe_recogniser, read_adapter
 from consistent_face.core.errors import IdentityError, WrongModelError
 from consistent_face.core.faces import Recogniser
 from consistent_face.core.identity import Identity
-from consistent_face.core.recognisers import BUFFALO_L, KNOWN
+from consistent_face.core.recognisers import BUFFALO_L, GLINTR100, KNOWN
 from consistent_face.core.variants import PUBLISHED, Kind, recognise
 from consistent_face.tests import adapters
 from consistent_face.tests.adapters import SD15, SDXL
@@ -216,8 +216,72 @@ def test_a_published_adapter_refuses_another_known_recogniser_naming_both() -> N
 def test_a_safetensors_adapter_may_name_its_recogniser(named: str) -> None:
     own = read_adapter("plusv2.safetensors", file_of("plus"), lambda: UNKNOWN, metadata={"recogniser": named})
     check_identity(own, person(recogniser=MBF), sees=True)
-    with pytest.raises(IdentityError, match=rf"trained with the recogniser {named},.*made with w600k_r50"):
+    with pytest.raises(
+        IdentityError,
+        match=r"trained with the recogniser w600k_mbf,.*made with w600k_r50.*buffalo_s"
+        if named == MBF.sha256
+        else r"trained with the recogniser w600k_mbf,.*made with w600k_r50",
+    ):
         check_identity(own, person(recogniser=R50), sees=True)
+
+
+INSTANT_ID_SHA = "02b3618e36d803784166660520098089a81388e61a93ef8002aa79a5b1c546e1"
+UNNORM_SHA = "220bb86e205393a3d0411631cb473caddbf35fd371be2905ca9008818170db55"
+GLINT = Recogniser("glintr100", GLINTR100)
+
+
+def unnorm(digest: str) -> Adapter:
+    """InstantID's file and h94's Portrait unnorm have the same tensors."""
+    layers = adapters.meta(adapters.layer_shapes((640,), SDXL, lora=False))
+    file = {"image_proj": adapters.meta(adapters.latent_shapes(SDXL, 512)), "ip_adapter": layers}
+    return read_adapter("ip-adapter.bin", file, lambda: digest)
+
+
+def test_instant_id_needs_its_own_recogniser() -> None:
+    check_identity(unnorm(INSTANT_ID_SHA), person(recogniser=GLINT), sees=False)
+    for found in (R50, MBF):
+        with pytest.raises(
+            IdentityError, match=rf"trained with the recogniser glintr100, .*made with {found.name}: put .*antelopev2"
+        ):
+            check_identity(unnorm(INSTANT_ID_SHA), person(recogniser=found), sees=False)
+
+
+def test_a_file_name_does_not_make_a_recogniser() -> None:
+    aura_face = Recogniser("glintr100", next(sha for sha, known in KNOWN.items() if known.name == "AuraFace"))
+    with pytest.raises(IdentityError, match=r"recogniser glintr100, .*made with AuraFace"):
+        check_identity(unnorm(INSTANT_ID_SHA), person(recogniser=aura_face), sees=False)
+    named = read_adapter("own plusv2.safetensors", file_of("plus"), lambda: UNKNOWN, metadata={"recogniser": "glintr100"})
+    with pytest.raises(IdentityError, match=r"recogniser glintr100, .*made with AuraFace"):
+        check_identity(named, person(recogniser=aura_face), sees=True)
+
+
+def test_portrait_unnorm_needs_buffalo_l() -> None:
+    check_identity(unnorm(UNNORM_SHA), person(recogniser=R50), sees=False)
+    with pytest.raises(IdentityError, match=r"the recogniser w600k_r50, .*made with glintr100: put .*buffalo_l"):
+        check_identity(unnorm(UNNORM_SHA), person(recogniser=GLINT), sees=False)
+
+
+def test_the_shape_of_kolors_adapters_decides() -> None:
+    file = {
+        "image_proj": adapters.meta(adapters.plus_shapes(4096)),
+        "ip_adapter": adapters.meta(adapters.layer_shapes((640,), 4096)),
+    }
+    kolors = read_adapter("kolors.bin", file, lambda: UNKNOWN, "plus")
+    check_identity(kolors, person(recogniser=GLINT), sees=True)
+    with pytest.raises(IdentityError, match=r"trained with the recogniser glintr100, .*made with w600k_r50"):
+        check_identity(kolors, person(recogniser=R50), sees=True)
+
+
+def test_the_report_names_the_recogniser_or_says_that_it_is_not_known() -> None:
+    assert describe_recogniser(unnorm(INSTANT_ID_SHA)) == '"ip-adapter.bin" was trained with the recogniser glintr100.'
+    assert describe_recogniser(unnorm(UNNORM_SHA)) == '"ip-adapter.bin" was trained with the recogniser w600k_r50.'
+    check_identity(unnorm(UNKNOWN), person(recogniser=R50), sees=False)
+    assert "is no published file, so the recogniser that it was trained with is not known" in describe_recogniser(
+        unnorm(UNKNOWN)
+    )
+    layers = adapters.meta(adapters.layer_shapes((320,), SD15, lora=False))
+    crops_alone = read({"image_proj": adapters.meta(adapters.full_shapes(SD15)), "ip_adapter": layers})
+    assert describe_recogniser(crops_alone) == ""
 
 
 def test_crops_alone_are_enough_only_for_adapters_that_read_no_embeddings() -> None:
