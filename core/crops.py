@@ -9,6 +9,8 @@ from torch.nn.functional import affine_grid, grid_sample, interpolate
 
 from .errors import ConsistentFaceError
 
+Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels
+
 MAX_PIXELS = 160_000_000  # of a whole batch: 1.9 GB a copy in float32, and refining holds two
 
 

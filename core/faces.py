@@ -8,6 +8,7 @@ import numpy as np
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from .crops import Box
 from .errors import ConsistentFaceError, FaceTooSmallError, NoFaceError
 
 TURNED = 45.0  # degrees from which a report tells of a turned head
@@ -17,7 +18,7 @@ TURNED = 45.0  # degrees from which a report tells of a turned head
 class Face:
     """One face; `box` (left, top, right, bottom) and `points` are in pixels of its picture."""
 
-    box: tuple[float, float, float, float]
+    box: Box
     points: np.ndarray  # [5,2]: the eyes, the nose and the corners of the mouth, each from the left of the upright face
     score: float  # the detector's, 0..1
     embedding: Tensor  # [512] float32, as the recogniser gives it

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, pad
 
-from .crops import Region
-from .heads import Box
+from .crops import Box, Region
 from .targets import Target
 
 MIN_SIDE = 8  # of a crop

@@ -6,9 +6,8 @@ from enum import Enum
 
 import numpy as np
 
+from .crops import Box
 from .skeleton import Joint, seen
-
-Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels
 
 # A head's points, in heads (crown to chin) from its middle: to its left, down, forward.
 NOSE = (0.0, 0.175, 0.45)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .heads import Box
+from .crops import Box
 
 GUTTER = 0.06  # of a body height, between figures and around them: limbs of two figures never meet
 

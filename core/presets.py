@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from enum import Enum
 
+from .crops import Box
 from .errors import ConsistentFaceError
 from .figure import Build, Pose, bust, stand
-from .heads import Box, find_box
+from .heads import find_box
 from .layout import arrange
 from .poses import ACTIONS, HEADS, TURNS
 from .sheet import MULTIPLE, PoseSheet, draw_people

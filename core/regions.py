@@ -6,10 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .crops import Box
 from .errors import ConsistentFaceError, NoFaceError
 from .faces import Faces
-
-Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels
 
 
 def mask_faces(faces: Faces | None, boxes: Any, size: tuple[int, int], grow: float, feather: float) -> Tensor:

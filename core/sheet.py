@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
+from .crops import Box
 from .errors import PhotoError
-from .heads import Box, Head, find_box, find_head
+from .heads import Head, find_box, find_head
 from .image import fit
 from .keypoints import Frame, from_keypoints, to_keypoints
 from .reading import read_people

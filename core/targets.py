@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from .crops import Box
 from .errors import ConsistentFaceError
 from .faces import PhotoFaces
-from .heads import Box, View
+from .heads import View
 from .quality import yaw
 from .sheet import PoseSheet
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .alignment import turn_of
-from .heads import Box
+from .crops import Box
 from .pack import Detector
 
 SURE = 0.8  # a score in the whole picture that turned faces do not reach

@@ -250,7 +250,8 @@ def test_a_file_name_does_not_make_a_recogniser() -> None:
     aura_face = Recogniser("glintr100", next(sha for sha, known in KNOWN.items() if known.name == "AuraFace"))
     with pytest.raises(IdentityError, match=r"recogniser glintr100, .*made with AuraFace"):
         check_identity(unnorm(INSTANT_ID_SHA), person(recogniser=aura_face), sees=False)
-    named = read_adapter("own plusv2.safetensors", file_of("plus"), lambda: UNKNOWN, metadata={"recogniser": "glintr100"})
+    metadata = {"recogniser": "glintr100"}
+    named = read_adapter("own plusv2.safetensors", file_of("plus"), lambda: UNKNOWN, metadata=metadata)
     with pytest.raises(IdentityError, match=r"recogniser glintr100, .*made with AuraFace"):
         check_identity(named, person(recogniser=aura_face), sees=True)
 
