@@ -97,6 +97,8 @@ def _answer(request: Request, error: ServiceError) -> Response:
     answer: JSONResponse = vendor_of(request.url.path).refuse(request, error)
     if isinstance(error, BusyError):
         answer.headers["Retry-After"] = str(error.retry_after)
+    if getattr(request.state, "broken_off", False):
+        answer.headers["Connection"] = "close"  # the rest of its body is not waited for
     return answer
 
 

@@ -82,10 +82,24 @@ class BusyError(ServiceError):
         self.retry_after = retry_after
 
 
+class OverloadedError(BusyError):
+    """Too many callers at the moment, whoever they are."""
+
+    status = 503
+
+
+class SlowError(InputError):
+    """A body that comes too slowly."""
+
+
 class StorageError(ServiceError):
     """A result that cannot be stored or read; the job is tried again."""
 
     status = 503
+
+
+class UnusableBucketError(StorageError):
+    """A bucket that cannot even be opened: what was written down of it is no bucket. Trying again does not help."""
 
 
 NETWORK = (aiohttp.ClientError, TimeoutError, OSError)

@@ -150,8 +150,9 @@ def _wanted(body: MakeGen, webhook: str | None) -> Wanted:
 
 async def answer(row: JobRow, service: Service) -> dict[str, Any]:
     """The documented answer to make_gen and fetch: success or processing."""
-    links = [service.storage(row).link(row.output(number), row.expires) for number in range(row.pictures)]
+    names = [row.output(number) for number in range(row.pictures)]
     if row.state != "succeeded":
+        links = service.links(row, names)
         return {
             "status": "processing",
             "tip": "Poll fetch_result, or give a webhook.",
@@ -165,7 +166,8 @@ async def answer(row: JobRow, service: Service) -> dict[str, Any]:
             "future_links": links,
             "proxy_links": links,
         }
-    as_text = row.request["base64"]
+    as_text, storage = row.request["base64"], service.storage(row)
+    links = [storage.link(name, row.expires) for name in names]
     return {
         "status": "success",
         "generationTime": row.seconds or 0.0,
