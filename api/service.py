@@ -14,6 +14,7 @@ from limits import parse
 
 from .addresses import guarded_session
 from .errors import BusyError, UnusableBucketError
+from .gate import Gate
 from .intake import Intake
 from .keys import Keys
 from .metrics import Metrics
@@ -31,7 +32,7 @@ from .waiting import Waiting
 LOG = logging.getLogger("consistent_face.jobs")
 STRANGERS = 32, 4, 10.0  # large bodies that are read before their key is known: all, of an address, seconds to wait
 KNOWN = 64, 8, 30.0  # and of known keys: all, of a key, seconds to wait
-STORING = 64, 4  # jobs whose pictures are stored at a time: all, of a key
+STORING = 256, 4, None  # jobs whose pictures are on their way to a key's own bucket: all, of a key; they wait
 BUCKETS = 256  # of clients, that are kept open
 
 
@@ -60,6 +61,11 @@ class Service:
         self._rates = Rates()
         self.on_their_way: dict[Due, asyncio.Task[None]] = {}  # webhooks
         self.unstored: Counter[str] = Counter()  # how often a job's pictures could not be stored
+        self.given: Counter[str] = Counter()  # how often the part at hand of a job was given to ComfyUI
+        self.gate = Gate()  # which all runs pass
+        self.storing = Slots(*STORING)
+        self.at_work: set[asyncio.Task[object]] = set()  # jobs that run or are stored
+        self.faulty: set[str] = set()  # jobs whose cleaning fails, each told of once
         self.later: set[asyncio.Task[None]] = set()  # jobs that pause before they are tried again
         self._bucket = lru_cache(BUCKETS)(self._opened)
 
@@ -115,6 +121,7 @@ class Service:
         """What follows from a job's end: who waits for it is told first."""
         self.waiting.tell(row)
         self.unstored.pop(row.id, None)
+        self.given.pop(row.id, None)
         self.to_clean.set()
         self.metrics.job(row)
         if row.webhook is not None:

@@ -16,37 +16,37 @@ MOST_HOLDERS = 20_000  # of rates; whose turn is longest ago is forgotten first
 class Slots:
     """`total` places, `each` for one holder. Who holds fewest comes first: many requests of one let another's pass."""
 
-    def __init__(self, total: int, each: int, patience: float):
+    def __init__(self, total: int, each: int, patience: float | None):
         self._total, self._each, self._patience = total, each, patience
         self._held: Counter[str] = Counter()
         self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
 
     @contextlib.asynccontextmanager
-    async def held(self, who: str, patience: float | None = None) -> AsyncIterator[None]:
+    async def held(self, who: str) -> AsyncIterator[None]:
         """Raises BusyError or OverloadedError when none is free in time: the holder's own, or all, are taken."""
-        await self._take(who, self._patience if patience is None else patience)
+        await self._take(who)
         try:
             yield
         finally:
             self._leave(who)
 
-    async def _take(self, who: str, patience: float) -> None:
+    async def _take(self, who: str) -> None:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(who, deque()).append(turn)
         self._give()
         try:
-            await asyncio.wait_for(asyncio.shield(turn), patience)
+            await asyncio.wait_for(asyncio.shield(turn), self._patience)
         except BaseException as error:  # cancelled too: a place that was just given goes on to the next
             if turn.done():
                 self._leave(who)
             else:
                 self._forget(who, turn)
             if isinstance(error, TimeoutError):
-                raise self._refusal(who, patience) from error
+                raise self._refusal(who) from error
             raise
 
-    def _refusal(self, who: str, patience: float) -> BusyError:
-        again = max(1, round(patience))
+    def _refusal(self, who: str) -> BusyError:
+        again = max(1, round(self._patience or 0))
         if self._held[who] >= self._each:
             return BusyError(f"Too many requests at a time: {self._each} are read, one after another.", again)
         return OverloadedError("Too many callers send at the moment: try again.", again)
