@@ -34,6 +34,8 @@ class Slots:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(who, deque()).append(turn)
         self._give()
+        if turn.done():
+            return
         try:
             await asyncio.wait_for(asyncio.shield(turn), self._patience)
         except BaseException as error:  # cancelled too: a place that was just given goes on to the next
