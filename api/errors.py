@@ -4,9 +4,10 @@ import aiohttp
 
 
 class ServiceError(Exception):
-    """A request that is not served. `field` names the parameter at fault."""
+    """A request that is not served. `field` names the parameter at fault, `job` the accepted job that failed."""
 
     status = 500
+    job: int | None = None
 
     def __init__(self, message: str, field: str | None = None):
         super().__init__(message)

@@ -122,7 +122,9 @@ def _check(row: JobRow) -> None:
     """A job without a result is an error: the caller's where the photo is at fault, otherwise ours."""
     if row.state in ("failed", "cancelled"):
         kind = InputError if row.error_kind in PHOTO_KINDS else ServiceError
-        raise kind(row.error or "The generation failed.")
+        error = kind(row.error or "The generation failed.")
+        error.job = row.number
+        raise error
 
 
 def _fit(body: MakeGen, warnings: list[str]) -> None:
@@ -191,6 +193,8 @@ def refuse(request: Request, error: ServiceError) -> JSONResponse:
     content: dict[str, object] = {"status": "error", "message": error.message}
     if isinstance(error, BusyError):
         content["retry_after"] = error.retry_after
+    if error.job is not None:
+        content["id"] = error.job
     return JSONResponse(content, error.status)
 
 

@@ -31,9 +31,7 @@ class From(HTTPAdapter):
 def post(one: Running, path: str, body: dict, address: str = "127.0.0.1", **headers: str) -> requests.Response:
     with requests.Session() as session:
         session.mount("http://", From(address))
-        return session.post(
-            one.url + path, json=body, headers={name: text for name, text in headers.items()}, timeout=60
-        )
+        return session.post(one.url + path, json=body, headers=headers, timeout=60)
 
 
 @contextlib.contextmanager
@@ -75,7 +73,7 @@ def strict(settings: Settings) -> Iterator[Running]:
 
 
 def test_slow_strangers_do_not_shut_out_another_address(strict: Running, generator: Callable[..., dict]) -> None:
-    """Ten addresses would fill all places; here one has its few, and the other's photo is read at once."""
+    """Each has a few places; what else it sends waits behind them, and the other's photo is read at once."""
     large = generator(key=strict.key(), padding="x" * 1_700_000)
     with opened(strict, SLOW + "\r\n{", 20), opened(strict, SLOW + "\r\n{", 20, "127.0.0.3"):
         time.sleep(0.3)
