@@ -5,7 +5,9 @@ import json
 import math
 import re
 from collections.abc import AsyncIterator, Mapping
+from functools import partial
 from typing import NoReturn
+from urllib.parse import parse_qsl
 
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
@@ -20,6 +22,8 @@ HALVES = re.compile("[\ud800-\udfff]")
 THREAD_FROM = 256 * 1024  # bytes of JSON that are parsed beside the event loop
 GRACE = 5.0  # seconds in which a body need not come
 SLOWEST = 16 * 1024  # bytes a second on average, after that
+MOST_FIELDS = 200  # of a form
+MOST_ESCAPES = 2**21  # in a form: three bytes each, and every one takes its time
 MOST_VALUES = 50_000  # in a body: a picture is one, and a list of nothing but lists takes 25 times its size in memory
 
 
@@ -119,14 +123,24 @@ def _is_whole(value: object) -> bool:
 async def _form(request: Request, largest: int) -> dict[str, object]:
     """The fields of a form: files as bytes, the rest as text. The whole body is held to the same limit."""
     body = await _body(request, largest)
-    again = Request(request.scope, _replay(body))
-    try:
-        async with again.form(max_files=8, max_fields=200, max_part_size=largest) as form:
-            return {
-                name: await value.read() if isinstance(value, UploadFile) else value for name, value in form.items()
-            }
+    is_multipart = request.headers["content-type"].lower().lstrip().startswith(FORM_TYPES[0])
+    parse = partial(asyncio.run, _parts(request, body, largest)) if is_multipart else partial(_pairs, body)
+    try:  # beside the event loop: 32 MB of nothing but & or % take seconds
+        return await asyncio.to_thread(parse)
     except (MultiPartException, HTTPException, ValueError, KeyError) as error:
         raise InputError("The form in the body cannot be read: send valid multipart/form-data.") from error
+
+
+async def _parts(request: Request, body: bytes, largest: int) -> dict[str, object]:
+    again = Request(request.scope, _replay(body))
+    async with again.form(max_files=8, max_fields=MOST_FIELDS, max_part_size=largest) as form:
+        return {name: await value.read() if isinstance(value, UploadFile) else value for name, value in form.items()}
+
+
+def _pairs(body: bytes) -> dict[str, object]:
+    if body.count(b"%") > MOST_ESCAPES:
+        raise ValueError("It is nearly all escapes: those of a picture in base64 are few.")
+    return dict(parse_qsl(body.decode("latin-1"), keep_blank_values=True, max_num_fields=MOST_FIELDS))
 
 
 def _replay(body: bytes):

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -216,3 +217,28 @@ def test_the_rate_of_a_key_says_when_it_is_over(strict: Running) -> None:
     assert (answers[-1].status_code, answers[-1].headers["Retry-After"]) == (429, "1")
     time.sleep(1)
     assert strict.get("/jobs", strict.key()).status_code == 200
+
+
+@pytest.mark.parametrize("text", [b"&", b"a=1&", b"%41", b"%"], ids=repr)
+def test_a_form_of_nothing_but_signs_holds_nobody_up(strict: Running, text: bytes) -> None:
+    worst: list[float] = []
+
+    def look() -> None:
+        while not done.is_set():
+            started = time.monotonic()
+            strict.get("/healthz")
+            worst.append(time.monotonic() - started)
+
+    done, looker = threading.Event(), threading.Thread(target=look)
+    looker.start()
+    kind = {"Content-Type": "application/x-www-form-urlencoded", "x-api-key": strict.key()}
+    answer = requests.post(strict.url + GEN, data=text * (2**24 // len(text)), headers=kind)
+    done.set()
+    looker.join()
+    assert (answer.status_code, "form" in answer.json()["message"]) == (400, True)
+    assert max(worst) < 1
+
+
+def test_a_form_with_a_picture_in_base64_is_read(strict: Running, generator: Callable[..., dict]) -> None:
+    answer = requests.post(strict.url + GEN, data=generator(prompt="é & ü", key=strict.key(), webhook=""))
+    assert (answer.status_code, answer.json()["meta"]["prompt"]) == (200, "é & ü")
