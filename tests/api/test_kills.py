@@ -197,7 +197,7 @@ def test_a_job_that_waited_behind_a_killer_does_not_fail_with_it(
 ) -> None:
     """Three times ComfyUI dies while the first job runs in it, and others wait there and in the service."""
     body = consistency(celery=True, batch=4, width=768, height=768)
-    killer, *waiting = [strict.order(body) for _ in range(3)]
+    killer, *waiting = [strict.order(one) for one in (body, consistency(celery=True), consistency(celery=True))]
     for _ in range(3):
         strict.until(killer, {"in_progress"})
         time.sleep(0.3)
@@ -213,7 +213,7 @@ def test_a_run_that_never_begins_before_comfyui_dies_has_an_end(
     strict: World, consistency: Callable[..., dict]
 ) -> None:
     """ComfyUI dies with each run while it still waits behind one of somebody else's: nobody sees it begin."""
-    body = consistency(celery=True, batch=4, width=768, height=768)
+    body = consistency(celery=True)
     foreign = json.loads((strict.graphs / "face_consistency.json").read_text())
     foreign["Size"]["inputs"] |= {"width": 2048, "height": 2048, "batch_size": 8}
     (strict.folder / "input" / "example.png").write_bytes(PHOTO.read_bytes())
