@@ -59,6 +59,7 @@ async def submit(asked: Asked, wanted: Wanted) -> JobRow:
     }
     row = _row(asked, wanted, order, digest)
     accepted = await asyncio.to_thread(_keep, row, sources, service)
+    asked.fields.clear()  # some megabytes, which nobody needs while the request waits for its job
     await service.ring()
     await asyncio.to_thread(service.store.sync)  # while the job starts
     return accepted

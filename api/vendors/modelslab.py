@@ -98,6 +98,7 @@ async def make_gen(request: Request) -> JSONResponse:
         body.safety_checker = True
         asked.warnings.append("safety_checker stays on: this key lacks the scope safety_off")
     row = await submit(asked, _wanted(body, address("webhook", body.webhook, asked.service.settings.allow_loopback)))
+    del body  # and the picture in it
     row = await asked.service.waiting.ended(row, asked.service.settings.modelslab_sync_wait_s)
     _check(row)
     return JSONResponse(await answer(row, asked.service), headers=warnings_header(asked.warnings))
