@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 
 from .comfy import Comfy, ComfyError, LostError, TimedOutError, UnreachableError
@@ -111,11 +112,13 @@ async def _run_part(row: JobRow, part: Part, service: Service, comfy: Comfy) -> 
     if row.attempt > 1 and await comfy.job(part.id) is not None:  # nobody gave it to ComfyUI before a first attempt
         async with service.gate.passed(alone=False):
             return await _followed(row, part, service, comfy, counted=row.posts > 0)
-    alone = service.given[row.id] >= ALONE_AFTER
+    given = service.given.setdefault(row.id, Counter())
+    alone = given[part.id] >= ALONE_AFTER
     async with service.gate.passed(alone):
         await _post(row, part, service, comfy, alone)
+        given[part.id] += 1
         job = await _followed(row, part, service, comfy, counted=alone)
-    service.given.pop(row.id, None)
+    given.pop(part.id, None)
     return job
 
 
@@ -155,7 +158,6 @@ async def _post(row: JobRow, part: Part, service: Service, comfy: Comfy, alone: 
     graph = cut(filled, order.workflow, part)
     for parameter, photo in order.photos.items():
         await comfy.upload(photo, photo_name(order, parameter))
-    service.given[row.id] += 1
     await comfy.queue(part.id, graph)
 
 

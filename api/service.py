@@ -61,7 +61,7 @@ class Service:
         self._rates = Rates()
         self.on_their_way: dict[Due, asyncio.Task[None]] = {}  # webhooks
         self.unstored: Counter[str] = Counter()  # how often a job's pictures could not be stored
-        self.given: Counter[str] = Counter()  # how often the part at hand of a job was given to ComfyUI
+        self.given: dict[str, Counter[str]] = {}  # by job, how often a part that has not ended was given to ComfyUI
         self.gate = Gate()  # which all runs pass
         self.storing = Slots(*STORING)
         self.at_work: set[asyncio.Task[object]] = set()  # jobs that run or are stored

@@ -76,7 +76,8 @@ class Store(Lookup):
             return _set(session, job_id, attempt, {"posts": JobRow.posts + 1})
 
     def part_done(self, job_id: str, attempt: int) -> bool:
-        return self._advance(job_id, attempt, posts=0)
+        """Its run was not lost: what remains counted are those of other parts, which are run again with it."""
+        return self._advance(job_id, attempt, posts=func.max(JobRow.posts - 1, 0))
 
     def progress(self, job_id: str, attempt: int, percent: int) -> bool:
         return self._advance(job_id, attempt, progress=percent)

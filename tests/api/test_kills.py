@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from uuid import UUID, uuid5
 
 import pytest
 import requests
@@ -207,6 +208,22 @@ def test_a_job_that_waited_behind_a_killer_does_not_fail_with_it(
     assert (lost["state"], lost["error"]) == ("failed", "ComfyUI was lost 3 times while this job ran.")
     for job in waiting:
         assert ended(strict, job)["state"] == "succeeded"
+
+
+def test_a_part_that_kills_comfyui_has_an_end_though_the_first_part_ends_each_time(
+    strict: World, consistency: Callable[..., dict]
+) -> None:
+    """Five pictures are two prompts: after each loss the first one runs again, and ends."""
+    job = strict.order(consistency(celery=True, batch=5, width=512, height=512))
+    second = str(uuid5(UUID(job), "4"))
+    for _ in range(3):
+        while requests.get(f"{strict.comfy_url}/api/jobs/{second}").json().get("status") != "in_progress":
+            assert "failed" not in strict.state(job)
+        time.sleep(0.2)
+        strict.kill("comfy")
+        strict.restart("comfy")
+    shown = ended(strict, job)
+    assert (shown["state"], shown["error"]) == ("failed", "ComfyUI was lost 3 times while this job ran.")
 
 
 def test_a_run_that_never_begins_before_comfyui_dies_has_an_end(
