@@ -192,7 +192,9 @@ def ended(world: World, job: str) -> dict:
     return requests.get(f"{world.url}/jobs/{job}", timeout=30).json()
 
 
-@pytest.mark.parametrize("service_too", [False, True], ids=["comfyui", "both"])
+@pytest.mark.parametrize(
+    "service_too", [False, pytest.param(True, marks=pytest.mark.long)], ids=["comfyui alone", "the service too"]
+)
 def test_a_job_that_waited_behind_a_killer_does_not_fail_with_it(
     strict: World, consistency: Callable[..., dict], service_too: bool
 ) -> None:
@@ -226,6 +228,7 @@ def test_a_part_that_kills_comfyui_has_an_end_though_the_first_part_ends_each_ti
     assert (shown["state"], shown["error"]) == ("failed", "ComfyUI was lost 3 times while this job ran.")
 
 
+@pytest.mark.long
 def test_a_run_that_never_begins_before_comfyui_dies_has_an_end(
     strict: World, consistency: Callable[..., dict]
 ) -> None:
