@@ -9,6 +9,7 @@ import uvicorn
 
 from . import logs
 from .app import create_app
+from .connections import options
 from .database import Database
 from .keys import SCOPES, Keys
 from .lock import AlreadyRunningError, hold
@@ -35,8 +36,7 @@ def serve(settings: Settings) -> int:
         return 1
     try:
         with hold(settings.data):
-            options = {"host": settings.host, "port": settings.port, "log_config": None, "access_log": False}
-            uvicorn.run(create_app(settings), timeout_graceful_shutdown=15, server_header=False, **options)  # type: ignore
+            uvicorn.run(create_app(settings), **options(settings))
     except AlreadyRunningError as error:
         sys.stderr.write(f"{error}\n")
         return 1

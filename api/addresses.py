@@ -3,8 +3,11 @@
 Checking there, and not when a name is looked up, leaves nothing to redirects and to names that change their address.
 """
 
+import asyncio
 import ipaddress
 import socket
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import aiohttp
 
@@ -22,6 +25,7 @@ REFUSED = tuple(
         "fec0::/10",  # site-local
     )
 )
+LOOKUPS = 64  # names that are looked up at a time; a key asks for no more within its rate
 CHUNK = 64 * 1024
 
 
@@ -41,6 +45,23 @@ async def read_at_most(answer: aiohttp.ClientResponse, most: int) -> bytes:
         if len(content) > most:
             raise TooLongError
     return bytes(content)
+
+
+class _Lookups(asyncio.AbstractEventLoop):
+    """Names are looked up in threads of their own, as ThreadedResolver asks a loop to.
+
+    The loop's few threads serve everybody: some names whose servers never answer would stop them all for seconds.
+    """
+
+    threads = ThreadPoolExecutor(LOOKUPS, "lookup")
+
+    async def getaddrinfo(self, host: str, port: int, **options: int) -> list:  # type: ignore[override,type-arg]
+        act = partial(socket.getaddrinfo, host, port, **options)
+        return await asyncio.get_running_loop().run_in_executor(self.threads, act)
+
+    async def getnameinfo(self, address: tuple, flags: int = 0) -> tuple[str, str]:  # type: ignore[override,type-arg]
+        act = partial(socket.getnameinfo, address, flags)
+        return await asyncio.get_running_loop().run_in_executor(self.threads, act)
 
 
 def is_public(address: str) -> bool:
@@ -70,7 +91,10 @@ def guarded_session(allow_loopback: bool, timeout: float) -> aiohttp.ClientSessi
         return socket.socket(family, kind, protocol)
 
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(socket_factory=guard, force_close=True, limit=64),
+        # No limit here: one caller's slow hosts would use it up. Whoever asks has limits of its own.
+        connector=aiohttp.TCPConnector(
+            socket_factory=guard, force_close=True, limit=0, resolver=aiohttp.ThreadedResolver(_Lookups())
+        ),
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=timeout),
         auto_decompress=False,

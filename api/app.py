@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from . import jobs, operations
+from .background import keep_going
 from .cleaning import sweep, sweep_once
 from .comfy import Comfy
 from .documents import openapi_of
@@ -22,7 +23,7 @@ from .service import Service
 from .settings import Settings
 from .vendors import VENDORS, vendor_of
 from .webhooks import deliver
-from .worker import keep_going, work
+from .worker import work
 
 STOP_SECONDS = 10.0  # for the jobs at hand at a graceful stop; what is not done then is taken up at the next start
 CLEAN_SECONDS = 5.0  # then, for what has ended meanwhile; what is not cleaned then is cleaned after the next start
@@ -74,11 +75,12 @@ async def _running(service: Service, run_jobs: bool) -> AsyncIterator[None]:
         stopping.set()
         async with service.bell:
             service.bell.notify_all()
-        if behind:
-            await asyncio.wait(behind, timeout=STOP_SECONDS)
-        for task in (*behind, *others):
+        if busy := {*behind, *service.at_work}:
+            await asyncio.wait(busy, timeout=STOP_SECONDS)
+        left = (*behind, *service.at_work, *others)
+        for task in left:
             task.cancel()
-        await asyncio.gather(*behind, *others, return_exceptions=True)
+        await asyncio.gather(*left, return_exceptions=True)
         if run_jobs:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CLEAN_SECONDS):
@@ -97,6 +99,8 @@ def _answer(request: Request, error: ServiceError) -> Response:
     answer: JSONResponse = vendor_of(request.url.path).refuse(request, error)
     if isinstance(error, BusyError):
         answer.headers["Retry-After"] = str(error.retry_after)
+    if getattr(request.state, "broken_off", False):
+        answer.headers["Connection"] = "close"  # the rest of its body is not waited for
     return answer
 
 

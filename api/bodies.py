@@ -2,18 +2,28 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+import math
+import re
+from collections.abc import AsyncIterator, Mapping
+from functools import partial
+from typing import NoReturn
+from urllib.parse import parse_qsl
 
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
 from starlette.requests import ClientDisconnect, Request
 
-from .errors import ContentTypeError, InputError, TooLargeError
+from .errors import ContentTypeError, InputError, SlowError, TooLargeError
 
 JSON_TYPES = ("application/json", "text/json")
 FORM_TYPES = ("multipart/form-data", "application/x-www-form-urlencoded")
+HALVES = re.compile("[\ud800-\udfff]")
 THREAD_FROM = 256 * 1024  # bytes of JSON that are parsed beside the event loop
+GRACE = 5.0  # seconds in which a body need not come
+SLOWEST = 16 * 1024  # bytes a second on average, after that
+MOST_FIELDS = 200  # of a form
+MOST_ESCAPES = 2**21  # in a form: three bytes each, and every one takes its time
 MOST_VALUES = 50_000  # in a body: a picture is one, and a list of nothing but lists takes 25 times its size in memory
 
 
@@ -38,17 +48,24 @@ async def _body(request: Request, largest: int) -> bytes:
 
 
 async def chunks(request: Request, largest: int) -> AsyncIterator[bytes]:
-    """Raises TooLargeError, before reading where the length is announced, and InputError."""
+    """Raises TooLargeError, before reading where the length is announced, SlowError and InputError."""
     announced = request.headers.get("content-length", "")
     if announced.isdigit() and int(announced) > largest:
         raise TooLargeError(f"The body has {announced} bytes: send at most {largest}.")
-    length = 0
+    length, stream, started = 0, request.stream(), asyncio.get_running_loop().time()
     try:
-        async for chunk in request.stream():
+        while True:
+            async with asyncio.timeout_at(started + GRACE + length / SLOWEST):
+                chunk = await anext(stream)
             length += len(chunk)
             if length > largest:
                 raise TooLargeError(f"The body has more than {largest} bytes.")
             yield chunk
+    except StopAsyncIteration:
+        return
+    except TimeoutError as error:
+        request.state.broken_off = True
+        raise SlowError(f"The body came too slowly: send at least {SLOWEST} bytes a second.") from error
     except ClientDisconnect as error:
         raise InputError("The connection was closed before the whole body came.") from error
 
@@ -66,24 +83,64 @@ async def _json(content: bytes) -> dict[str, object]:
 
 
 def _parse(content: bytes) -> object:
-    return json.loads(content, parse_constant=_no_constant)
+    return json.loads(content, parse_constant=_no_constant, parse_float=_finite)
 
 
-def _no_constant(name: str) -> object:
+def _finite(digits: str) -> float:
+    """1e999 would become an infinity, and leave as Infinity, which is no JSON."""
+    return number if math.isfinite(number := float(digits)) else _no_constant(digits)
+
+
+def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON.")
+
+
+def check_texts(fields: Mapping[str, object]) -> None:
+    """Refuses half characters (lone surrogates, which JSON can spell): no database and no answer can hold them.
+
+    Raises InputError, which names the field.
+    """
+    for name, value in fields.items():
+        if not _is_whole(name):
+            raise InputError("A field's name has half a character in it: send whole Unicode characters.")
+        if not _is_whole(value):
+            raise InputError(f"{name} has half a character in it: send whole Unicode characters.", name)
+
+
+def _is_whole(value: object) -> bool:
+    waiting = [value]  # not recursive: JSON may be nested as deep as Python's own stack
+    while waiting:
+        found = waiting.pop()
+        if isinstance(found, str) and not found.isascii() and HALVES.search(found):
+            return False
+        if isinstance(found, list):
+            waiting += found
+        elif isinstance(found, dict):
+            waiting += (*found, *found.values())
+    return True
 
 
 async def _form(request: Request, largest: int) -> dict[str, object]:
     """The fields of a form: files as bytes, the rest as text. The whole body is held to the same limit."""
     body = await _body(request, largest)
-    again = Request(request.scope, _replay(body))
-    try:
-        async with again.form(max_files=8, max_fields=200, max_part_size=largest) as form:
-            return {
-                name: await value.read() if isinstance(value, UploadFile) else value for name, value in form.items()
-            }
+    is_multipart = request.headers["content-type"].lower().lstrip().startswith(FORM_TYPES[0])
+    parse = partial(asyncio.run, _parts(request, body, largest)) if is_multipart else partial(_pairs, body)
+    try:  # beside the event loop: 32 MB of nothing but & or % take seconds
+        return await asyncio.to_thread(parse)
     except (MultiPartException, HTTPException, ValueError, KeyError) as error:
         raise InputError("The form in the body cannot be read: send valid multipart/form-data.") from error
+
+
+async def _parts(request: Request, body: bytes, largest: int) -> dict[str, object]:
+    again = Request(request.scope, _replay(body))
+    async with again.form(max_files=8, max_fields=MOST_FIELDS, max_part_size=largest) as form:
+        return {name: await value.read() if isinstance(value, UploadFile) else value for name, value in form.items()}
+
+
+def _pairs(body: bytes) -> dict[str, object]:
+    if body.count(b"%") > MOST_ESCAPES:
+        raise ValueError("It is nearly all escapes: those of a picture in base64 are few.")
+    return dict(parse_qsl(body.decode("latin-1"), keep_blank_values=True, max_num_fields=MOST_FIELDS))
 
 
 def _replay(body: bytes):

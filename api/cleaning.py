@@ -9,9 +9,10 @@ import contextlib
 import logging
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from pathlib import Path
 
+from .background import outcome
 from .comfy import Comfy, ComfyError
 from .errors import ServiceError
 from .graph import FOLDER, photo_name
@@ -24,6 +25,7 @@ LOG = logging.getLogger("consistent_face.cleaning")
 SWEEP = 5.0  # seconds between two rounds while nothing ends
 STRAY_SECONDS = 3600.0  # a file without a job may have one in a moment; and the pause between two looks for them
 ID_LENGTH = 36  # of a job's id, with which its files' names begin
+Act = Callable[[JobRow, Service, Comfy], Coroutine[object, object, None]]
 ANSWERS_FIRST = 0.1  # seconds from a job's end to its cleaning: whoever waits is answered meanwhile
 
 
@@ -75,22 +77,44 @@ async def sweep(service: Service) -> None:
 
 
 async def sweep_once(service: Service, comfy: Comfy) -> None:
-    for row in await asyncio.to_thread(service.store.overdue):
-        if (cancelled := service.store.cancel(row.id, service.settings.retention_s)) is not None:
-            service.ended(cancelled)
+    """A job that cannot be cleaned or cancelled is tried again in the next round, and keeps no other from it."""
+    for job in await asyncio.to_thread(service.store.overdue):
+        await _tried(job, service, _cancel(job, service))
     ended = await asyncio.to_thread(service.store.uncleaned)
     if ended:
         await asyncio.to_thread(service.store.sync)  # an end that the machine forgot would need its photo again
-    for row in ended:
-        remove_photos(row, service.photos)  # at once, however long ComfyUI takes
-    for row in ended:
-        await clean(row, service, comfy)
-    expired = await asyncio.to_thread(service.store.expired)
-    for row in expired:
-        with contextlib.suppress(ServiceError):  # a bucket that is gone; tried again in the next round
-            await purge(row, service, comfy)
+    for job in ended:
+        await _tried(job, service, _without_photos(job, service))  # at once, however long ComfyUI takes
+    is_there = not ended or await comfy.is_there()
+    for job in ended if is_there else ():
+        await _tried(job, service, _with(clean, job, service, comfy))
+    expired = [job for job in await asyncio.to_thread(service.store.expired) if is_there or job not in ended]
+    for job in expired:
+        await _tried(job, service, _with(purge, job, service, comfy))
     if expired:
         await asyncio.to_thread(service.store.compact)
+
+
+async def _tried(job: str, service: Service, act: Coroutine[object, object, None]) -> None:
+    fault = await outcome(act)
+    if isinstance(fault, BaseException) and not isinstance(fault, ServiceError) and job not in service.faulty:
+        service.faulty.add(job)
+        LOG.error("A fault while a job was cleaned", exc_info=fault, extra={"job": job})
+
+
+async def _cancel(job: str, service: Service) -> None:
+    if (cancelled := service.store.cancel(job, service.settings.retention_s)) is not None:
+        service.ended(cancelled)
+
+
+async def _without_photos(job: str, service: Service) -> None:
+    if (row := service.store.get(job)) is not None:
+        remove_photos(row, service.photos)
+
+
+async def _with(act: Act, job: str, service: Service, comfy: Comfy) -> None:
+    if (row := await asyncio.to_thread(service.store.get, job)) is not None:
+        await act(row, service, comfy)
 
 
 def remove_strays(service: Service) -> None:

@@ -10,9 +10,11 @@ from . import answers
 from .graph import Graph, fill, load, photo_name
 from .order import Job, Order, Picture
 
+Began = Callable[[], None]  # called when the run is seen to have begun, maybe several times
 Report = Callable[[str, float, float], None]  # (title of the node at work, value, maximum)
 
 CALL = aiohttp.ClientTimeout(total=60)  # loading a model can hold ComfyUI's server up for seconds
+PROBE = aiohttp.ClientTimeout(total=3)
 ASK_AGAIN = 5.0  # seconds; a job deleted while it waits is not told of on the websocket
 
 
@@ -42,6 +44,14 @@ class Comfy:
     def __init__(self, url: str, session: aiohttp.ClientSession):
         self.url = url.rstrip("/")
         self._session = session
+
+    async def is_there(self) -> bool:
+        """Whether it is there."""
+        try:
+            async with self._session.get(f"{self.url}/system_stats", timeout=PROBE) as answer:
+                return answer.status == 200
+        except (aiohttp.ClientError, TimeoutError):
+            return False
 
     async def run(self, order: Order, report: Report | None = None, timeout: float = 3600) -> Job:
         """Waits for the order's run, after queueing it unless ComfyUI already has it.
@@ -90,12 +100,14 @@ class Comfy:
             raise ComfyError(f"ComfyUI answered HTTP {status} when asked for the job {job_id}.")
         return answers.job(answer)
 
-    async def wait(self, job_id: str, timeout: float = 3600, report: Report | None = None) -> Job:
+    async def wait(
+        self, job_id: str, timeout: float = 3600, report: Report | None = None, began: Began | None = None
+    ) -> Job:
         """Follows a run to its end, by the websocket and, whenever that is silent or closed, by asking."""
         try:
             async with asyncio.timeout(timeout):
                 while True:
-                    job = await self._follow(job_id, report)
+                    job = await self._follow(job_id, report, began or (lambda: None))
                     if job.ended:
                         return job
                     await asyncio.sleep(min(1, ASK_AGAIN))
@@ -124,25 +136,27 @@ class Comfy:
         if status != 200:
             raise RefusedError(f"ComfyUI did not take the photo {picture.filename} (HTTP {status}).")
 
-    async def _follow(self, job_id: str, report: Report | None) -> Job:
+    async def _follow(self, job_id: str, report: Report | None, began: Began) -> Job:
         """The job when it ended, or as it stood when the websocket closed. The socket opens first: no end is missed."""
         try:
             async with self._session.ws_connect(
                 f"{self.url}/ws", params={"clientId": job_id}, max_msg_size=0
             ) as socket:
                 while True:
-                    job = await self._known(job_id)
-                    if job.ended or not await _listen(socket, job_id, report):
+                    job = await self._known(job_id, began)
+                    if job.ended or not await _listen(socket, job_id, report, began):
                         return job
         except (aiohttp.ClientError, TimeoutError):  # no websocket; the job is asked after all the same
-            return await self._known(job_id)
+            return await self._known(job_id, began)
 
-    async def _known(self, job_id: str) -> Job:
+    async def _known(self, job_id: str, began: Began) -> Job:
         job = await self.job(job_id)
         if job is None:
             raise LostError(
                 f"ComfyUI at {self.url} no longer knows the job {job_id}: it was restarted or the job deleted."
             )
+        if job.state != "pending":
+            began()
         return job
 
     async def _call(self, method: str, path: str, **options: object) -> tuple[int, bytes]:
@@ -154,7 +168,7 @@ class Comfy:
             raise UnreachableError(f"ComfyUI does not answer at {self.url} ({reason}): is it running?") from error
 
 
-async def _listen(socket: aiohttp.ClientWebSocketResponse, job_id: str, report: Report | None) -> bool:
+async def _listen(socket: aiohttp.ClientWebSocketResponse, job_id: str, report: Report | None, began: Began) -> bool:
     """Reports progress until it is time to ask after the job; False when the socket closed."""
     try:
         async with asyncio.timeout(ASK_AGAIN):
@@ -162,6 +176,7 @@ async def _listen(socket: aiohttp.ClientWebSocketResponse, job_id: str, report: 
                 event = answers.event(message.data) if message.type is aiohttp.WSMsgType.TEXT else None
                 if event is None or event.job_id != job_id:
                     continue
+                began()
                 if event.node is None:
                     return True
                 if report is not None:

@@ -4,6 +4,7 @@ Every commit survives the death of the process, and after `sync` that of the mac
 are answered; what a dead machine forgets of a run is found again in ComfyUI or run again.
 """
 
+import contextlib
 import os
 import threading
 from collections.abc import Iterator
@@ -23,6 +24,8 @@ PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=20000", "secu
 
 def _connect(folder: Path) -> Engine:
     folder.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(PermissionError):  # another user's folder, lent to this one
+        folder.chmod(0o700)  # prompts, photos and webhooks are nobody else's on this machine
     engine = create_engine(f"sqlite:///{(folder / NAME).as_posix()}", pool_size=20)
     event.listen(engine, "connect", _prepare)
     event.listen(engine, "begin", _begin)

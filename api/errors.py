@@ -4,9 +4,10 @@ import aiohttp
 
 
 class ServiceError(Exception):
-    """A request that is not served. `field` names the parameter at fault."""
+    """A request that is not served. `field` names the parameter at fault, `job` the accepted job that failed."""
 
     status = 500
+    job: int | None = None
 
     def __init__(self, message: str, field: str | None = None):
         super().__init__(message)
@@ -82,10 +83,24 @@ class BusyError(ServiceError):
         self.retry_after = retry_after
 
 
+class OverloadedError(BusyError):
+    """Too many callers at the moment, whoever they are."""
+
+    status = 503
+
+
+class SlowError(InputError):
+    """A body that comes too slowly."""
+
+
 class StorageError(ServiceError):
     """A result that cannot be stored or read; the job is tried again."""
 
     status = 503
+
+
+class UnusableBucketError(StorageError):
+    """A bucket that cannot even be opened: what was written down of it is no bucket. Trying again does not help."""
 
 
 NETWORK = (aiohttp.ClientError, TimeoutError, OSError)

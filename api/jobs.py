@@ -76,7 +76,6 @@ async def _owned(request: Request, job_id: str) -> JobRow:
 
 
 def _shown(row: JobRow, service: Service) -> dict[str, object]:
-    links = [service.storage(row).link(output["name"], row.expires) for output in row.outputs]
     return {
         "id": row.id,
         "number": row.number,
@@ -92,5 +91,5 @@ def _shown(row: JobRow, service: Service) -> dict[str, object]:
         "seconds": row.seconds,
         "seed": row.values.get("seed"),
         "error": row.error,
-        "results": links,
+        "results": service.links(row, [output["name"] for output in row.outputs]),
     }

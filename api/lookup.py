@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import ColumnElement, bindparam, func, select
 from sqlalchemy.orm import Session
 
 from .database import Database
@@ -45,22 +45,22 @@ class Lookup(Database):
         with self.read() as session:
             return set(session.scalars(select(JobRow.id)))
 
-    def uncleaned(self, limit: int = 100) -> Sequence[JobRow]:
+    # The ids of all of them: of a few, those that fail each time would keep the others waiting for ever.
+
+    def uncleaned(self) -> Sequence[str]:
         """Ended jobs of which ComfyUI may still hold something."""
-        with self.read() as session:
-            wanted = select(JobRow).where(JobRow.state.in_(ENDED), ~JobRow.cleaned)
-            return session.scalars(wanted.order_by(JobRow.number).limit(limit)).all()
+        return self._ids(JobRow.state.in_(ENDED), ~JobRow.cleaned)
 
-    def overdue(self, limit: int = 100) -> Sequence[JobRow]:
+    def overdue(self) -> Sequence[str]:
         """Unfinished jobs whose time is over: they are cancelled, so that no photo waits for ever."""
-        with self.read() as session:
-            late = (JobRow.expires <= time.time(), JobRow.state.in_(UNFINISHED), ~JobRow.cancel)
-            return session.scalars(select(JobRow).where(*late).limit(limit)).all()
+        return self._ids(JobRow.expires <= time.time(), JobRow.state.in_(UNFINISHED), ~JobRow.cancel)
 
-    def expired(self, limit: int = 100) -> Sequence[JobRow]:
+    def expired(self) -> Sequence[str]:
+        return self._ids(JobRow.expires <= time.time(), JobRow.state.in_(ENDED))
+
+    def _ids(self, *wanted: ColumnElement[bool]) -> Sequence[str]:
         with self.read() as session:
-            over = select(JobRow).where(JobRow.expires <= time.time(), JobRow.state.in_(ENDED))
-            return session.scalars(over.order_by(JobRow.expires).limit(limit)).all()
+            return session.scalars(select(JobRow.id).where(*wanted).order_by(JobRow.number)).all()
 
     def ahead(self, row: JobRow) -> int:
         """Unfinished jobs that come before this one."""

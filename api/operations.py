@@ -4,12 +4,12 @@ import asyncio
 import contextlib
 from urllib.parse import urlsplit
 
-import aiohttp
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 from sqlalchemy import text
 
+from .comfy import Comfy
 from .errors import ForbiddenError
 from .keys import presented
 from .service import Service
@@ -18,7 +18,6 @@ from .vendors import vendor_of
 
 router = APIRouter(include_in_schema=False)
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
-PROBE = aiohttp.ClientTimeout(total=3)
 
 
 @router.get("/healthz")
@@ -78,9 +77,4 @@ def _store_answers(service: Service) -> bool:
 
 
 async def _comfy_answers(service: Service) -> bool:
-    with contextlib.suppress(aiohttp.ClientError, TimeoutError):
-        async with service.inside.get(
-            f"{service.settings.comfy_url.rstrip('/')}/system_stats", timeout=PROBE
-        ) as answer:
-            return answer.status == 200
-    return False
+    return await Comfy(service.settings.comfy_url, service.inside).is_there()

@@ -6,14 +6,15 @@ from dataclasses import dataclass, field
 
 from starlette.requests import Request
 
-from .bodies import chunks
+from .bodies import check_texts, chunks
 from .bodies import fields as fields_of
-from .errors import InputError, KeyRefusedError, ServiceError, TooLargeError
+from .callers import caller_of
+from .errors import BusyError, InputError, KeyRefusedError, ServiceError, SlowError, TooLargeError
 from .keys import Caller, presented
 from .service import Service
 
-LARGE = 2**20  # bytes from which few bodies are read at a time while their key is not known
-STRANGER_SECONDS = 60.0  # for such a body to come
+LARGE = 2**20  # bytes from which few bodies of one caller are read at a time
+STRANGER_SECONDS = 60.0  # for a body to come while its key is not known, or is wrong
 
 
 @dataclass
@@ -28,10 +29,14 @@ class Asked:
 
 
 async def read(request: Request) -> Asked:
-    """Raises KeyRefusedError before any complaint about the body's content, BusyError, TooLargeError, InputError."""
+    """The limits of time and number are those of callers.py and slots.py: by key where it is known, else by address.
+
+    Raises KeyRefusedError before any complaint about the body's content, BusyError, TooLargeError, InputError.
+    """
     service: Service = request.app.state.service
     known = presented(request.headers, {}) is not None
     caller, fields = await (_by_header(request, service) if known else _by_body(request, service))
+    check_texts(fields)
     return Asked(service, caller, fields, _idempotency_key(request))
 
 
@@ -41,25 +46,29 @@ async def _by_header(request: Request, service: Service) -> tuple[Caller, dict[s
     try:
         caller = await authenticate(request, {})
     except ServiceError:
-        async for _ in chunks(request, largest):  # who is still sending would not see the answer
-            pass
+        with contextlib.suppress(SlowError, TimeoutError):
+            async with asyncio.timeout(STRANGER_SECONDS):
+                async for _ in chunks(request, largest):  # who is still sending would not see the answer
+                    pass
         raise
-    return caller, await fields_of(request, largest)
+    async with contextlib.nullcontext() if _is_small(request) else service.known.held(caller.id):
+        return caller, await fields_of(request, largest)
 
 
 async def _by_body(request: Request, service: Service) -> tuple[Caller, dict[str, object]]:
     """The body must be read for its key."""
     broken: ServiceError | None = None
     fields: dict[str, object] = {}
-    announced = request.headers.get("content-length", "")
-    small = announced.isdigit() and int(announced) < LARGE
+    address = caller_of(request.scope, service.settings.trusted_proxies)
     try:
-        async with contextlib.nullcontext() if small else service.strangers, asyncio.timeout(STRANGER_SECONDS):
-            fields = await fields_of(request, service.settings.max_body)
-    except TooLargeError:
+        async with contextlib.nullcontext() if _is_small(request) else service.strangers.held(address):
+            async with asyncio.timeout(STRANGER_SECONDS):
+                fields = await fields_of(request, service.settings.max_body)
+    except (TooLargeError, SlowError, BusyError):
         raise
     except TimeoutError as error:
-        raise InputError(f"The body did not come within {STRANGER_SECONDS:g} seconds.") from error
+        request.state.broken_off = True
+        raise SlowError(f"The body did not come within {STRANGER_SECONDS:g} seconds.") from error
     except ServiceError as error:
         broken = error
     caller = await authenticate(request, fields)
@@ -68,10 +77,15 @@ async def _by_body(request: Request, service: Service) -> tuple[Caller, dict[str
     return caller, fields
 
 
+def _is_small(request: Request) -> bool:
+    announced = request.headers.get("content-length", "")
+    return announced.isdigit() and int(announced) < LARGE
+
+
 async def authenticate(request: Request, fields: dict[str, object]) -> Caller:
     """The caller, within the rate of the key; wrong keys are counted by address."""
     service: Service = request.app.state.service
-    address = request.client.host if request.client else "unknown"
+    address = caller_of(request.scope, service.settings.trusted_proxies)
     try:
         caller = service.keys.recognise(presented(request.headers, fields))  # one read: quicker than a thread
     except KeyRefusedError:

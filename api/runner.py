@@ -3,18 +3,20 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
 
 from .comfy import Comfy, ComfyError, LostError, TimedOutError, UnreachableError
+from .delivery import deliver
 from .graph import TemplateError, fill, load, photo_name
 from .order import Job, OrderError
 from .parts import Part, cut, parts
-from .pictures import deliverable, low_res
 from .service import Service
 from .tables import JobRow
 
 LOG = logging.getLogger("consistent_face.runner")
 FILE_LOST = "A file of this job cannot be read or written: send the request again, or tell the operator the job's id."
+ALONE_AFTER = 2  # losses of a run, whoever's fault they were
 WATCH = 0.5  # seconds between two looks at the cancel flag
 
 
@@ -34,8 +36,10 @@ class CancelledRunError(Exception):
     """ComfyUI ended the run because someone cancelled it."""
 
 
-async def run_job(row: JobRow, service: Service, comfy: Comfy) -> JobRow | None:
+async def run_job(row: JobRow, service: Service, comfy: Comfy, ran: Callable[[], None]) -> JobRow | None:
     """Runs a claimed job to its end. A run that ComfyUI already has is adopted, not queued again.
+
+    `ran` is called when ComfyUI is done with it, and its pictures are yet to be stored.
 
     The result becomes visible in the compare-and-set of `store.succeed`; whoever loses it writes nothing.
     Gives the ended job; None when it is not this attempt's to end, or goes back to the queue.
@@ -44,7 +48,8 @@ async def run_job(row: JobRow, service: Service, comfy: Comfy) -> JobRow | None:
     """
     store, keep = service.store, service.settings.retention_s
     try:
-        outputs, seconds = await _pictures(row, service, comfy)
+        service.storage(row)  # opened before it is needed: a run for nothing would keep others waiting
+        outputs, seconds = await _pictures(row, service, comfy, ran)
         return store.succeed(row.id, row.attempt, outputs, seconds, keep)
     except SupersededError:
         return None
@@ -65,28 +70,67 @@ async def run_job(row: JobRow, service: Service, comfy: Comfy) -> JobRow | None:
     return None
 
 
-async def _pictures(row: JobRow, service: Service, comfy: Comfy) -> tuple[list[dict], float]:
+async def _pictures(row: JobRow, service: Service, comfy: Comfy, ran: Callable[[], None]) -> tuple[list[dict], float]:
+    """A key's own bucket may be slow: its pictures are stored when ComfyUI is free, those of few jobs at a time."""
     outputs: list[dict] = []
+    later: list[tuple[Part, Job]] = []
     seconds = 0.0
     for part in parts(service.order(row), service.settings.max_batch):
         job = await _run_part(row, part, service, comfy)
-        for number, picture in enumerate(job.pictures, start=len(outputs)):
-            unsafe = job.unsafe[number - part.first] if number - part.first < len(job.unsafe) else False
-            outputs.append(await _deliver(row, number, await comfy.picture(picture), unsafe, service))
         seconds += job.seconds or 0.0
+        if row.in_own_bucket:
+            later.append((part, job))
+        else:
+            outputs += await _stored(row, part, job, service, comfy)
         if part.first + part.count < part.total and not service.store.part_done(row.id, row.attempt):
             raise SupersededError
+    ran()
+    if later:
+        async with service.storing.held(row.key_id):
+            for part, job in later:
+                outputs += await _stored(row, part, job, service, comfy)
     if not outputs:
         raise RunError("Exception", "ComfyUI ended the workflow without a picture.")
     return outputs, seconds
 
 
+async def _stored(row: JobRow, part: Part, job: Job, service: Service, comfy: Comfy) -> list[dict]:
+    outputs: list[dict] = []
+    for number, picture in enumerate(job.pictures):
+        if (current := service.store.get(row.id)) is None or current.cancel:
+            raise CancelledRunError
+        unsafe = number < len(job.unsafe) and job.unsafe[number]
+        outputs.append(await deliver(row, part.first + number, await comfy.picture(picture), unsafe, service))
+    return outputs
+
+
 async def _run_part(row: JobRow, part: Part, service: Service, comfy: Comfy) -> Job:
-    if row.attempt == 1 or await comfy.job(part.id) is None:  # nobody gave it to ComfyUI before a first attempt
-        await _post(row, part, service, comfy)
+    """Runs that ComfyUI lost before may be what it dies of: after some losses a run has it to itself.
+
+    Then the loss is its own. Beside others, only a run that had begun counts: ComfyUI runs one at a time.
+    """
+    if row.attempt > 1 and await comfy.job(part.id) is not None:  # nobody gave it to ComfyUI before a first attempt
+        async with service.gate.passed(alone=False):
+            return await _followed(row, part, service, comfy, counted=row.posts > 0)
+    given = service.given.setdefault(row.id, Counter())
+    alone = given[part.id] >= ALONE_AFTER
+    async with service.gate.passed(alone):
+        await _post(row, part, service, comfy, alone)
+        given[part.id] += 1
+        job = await _followed(row, part, service, comfy, counted=alone)
+    given.pop(part.id, None)
+    return job
+
+
+async def _followed(row: JobRow, part: Part, service: Service, comfy: Comfy, counted: bool) -> Job:
+    def began() -> None:
+        nonlocal counted
+        if not counted:
+            counted = service.store.posting(row.id, row.attempt) is not None
+
     async with _watched(row, part, service, comfy) as seen:
         try:
-            job = await comfy.wait(part.id, service.settings.job_timeout, seen)
+            job = await comfy.wait(part.id, service.settings.job_timeout, seen, began)
         except TimedOutError:
             await comfy.cancel(part.id)
             raise
@@ -97,38 +141,24 @@ async def _run_part(row: JobRow, part: Part, service: Service, comfy: Comfy) -> 
     return job
 
 
-async def _post(row: JobRow, part: Part, service: Service, comfy: Comfy) -> None:
-    """Gives a prompt to ComfyUI, counted before: a job that takes ComfyUI down with it must not do so for ever."""
-    current = service.store.posting(row.id, row.attempt)
+async def _post(row: JobRow, part: Part, service: Service, comfy: Comfy, alone: bool) -> None:
+    """Gives a prompt to ComfyUI. One that is alone counts before it is seen to run: ComfyUI may die sooner."""
+    store, most = service.store, service.settings.max_posts
+    current = store.running(row.id, row.attempt)
     if current is None:
         raise SupersededError
     if current.cancel:
         raise CancelledRunError
-    if current.posts > service.settings.max_posts:
-        raise RunError("LostError", f"ComfyUI was lost {service.settings.max_posts} times while this job ran.")
+    if current.posts >= most:
+        raise RunError("LostError", f"ComfyUI was lost {most} times while this job ran.")
+    if alone and store.posting(row.id, row.attempt) is None:
+        raise SupersededError
     order = service.order(row)
     filled = fill(order, load(order.workflow, service.settings.workflows))
     graph = cut(filled, order.workflow, part)
     for parameter, photo in order.photos.items():
         await comfy.upload(photo, photo_name(order, parameter))
     await comfy.queue(part.id, graph)
-
-
-async def _deliver(row: JobRow, number: int, content: bytes, unsafe: bool, service: Service) -> dict:
-    """Stores a picture under a name that every attempt gives it; what it replaces is the same picture."""
-    name, storage = row.output(number), service.storage(row)
-    whole, small = await asyncio.to_thread(_forms, content, row.delivery)
-    await storage.put(name, whole)
-    if small is None:
-        return {"name": name, "low": name, "unsafe": unsafe}
-    low = row.low_output(number)
-    await storage.put(low, small)
-    return {"name": name, "low": low, "unsafe": unsafe}
-
-
-def _forms(content: bytes, delivery: dict) -> tuple[bytes, bytes | None]:
-    """The picture as it is delivered, and its low-resolution copy where one is wanted and makes a difference."""
-    return deliverable(content, delivery["format"]), low_res(content) if delivery["low_res"] else None
 
 
 class _Progress:

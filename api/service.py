@@ -3,32 +3,36 @@
 import asyncio
 import json
 import logging
+import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
 import aiohttp
 from limits import parse
-from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter
 
 from .addresses import guarded_session
-from .errors import BusyError, StorageError
+from .errors import BusyError, UnusableBucketError
+from .gate import Gate
 from .intake import Intake
 from .keys import Keys
 from .metrics import Metrics
 from .order import Order, Value
+from .outbox import Due
 from .sealing import Seal
 from .settings import Settings
-from .storage import Bucket, BucketAccess, Disk, Storage
+from .slots import Rates, Slots
+from .storage import CALL, Bucket, BucketAccess, Disk, Storage
 from .store import Store
 from .tables import OPERATORS, JobRow
 from .tables import Bucket as BucketRow
 from .waiting import Waiting
 
 LOG = logging.getLogger("consistent_face.jobs")
-STRANGERS = 16
+STRANGERS = 32, 4, 10.0  # large bodies that are read before their key is known: all, of an address, seconds to wait
+KNOWN = 64, 8, 30.0  # and of known keys: all, of a key, seconds to wait
+STORING = 256, 4, None  # jobs whose pictures are on their way to a key's own bucket: all, of a key; they wait
 BUCKETS = 256  # of clients, that are kept open
 
 
@@ -42,35 +46,40 @@ class Service:
         self.keys = Keys(self.store)
         self.waiting = Waiting(self.store)
         self.metrics = Metrics(self.store)
-        self.strangers = asyncio.Semaphore(STRANGERS)  # large bodies that are read before their key is known
+        self.strangers, self.known = Slots(*STRANGERS), Slots(*KNOWN)
         self.bell = asyncio.Condition()  # rung when there is a job to start: one worker wakes
         self.hooks_due = asyncio.Event()  # set when a webhook may be owed
         self.to_clean = asyncio.Event()  # set when a job has ended
-        self.out = guarded_session(settings.allow_loopback, settings.webhook_timeout)
+        self.out = guarded_session(settings.allow_loopback, settings.fetch_timeout)
+        self.to_receivers = guarded_session(settings.allow_loopback, settings.webhook_timeout)
+        self.to_buckets = guarded_session(settings.allow_loopback, CALL)
         self.inside = aiohttp.ClientSession()  # to ComfyUI and the operator's own bucket
         self.intake = Intake(settings, self.out)
         self.disk = Disk(settings.data / "results", settings.base_url, self.seal)
         self.photos = settings.data / "photos"
         self.photos.mkdir(exist_ok=True)
-        self._rates = MovingWindowRateLimiter(MemoryStorage())
+        self._rates = Rates()
+        self.on_their_way: dict[Due, asyncio.Task[None]] = {}  # webhooks
         self.unstored: Counter[str] = Counter()  # how often a job's pictures could not be stored
+        self.given: dict[str, Counter[str]] = {}  # by job, how often a part that has not ended was given to ComfyUI
+        self.gate = Gate()  # which all runs pass
+        self.storing = Slots(*STORING)
+        self.at_work: set[asyncio.Task[object]] = set()  # jobs that run or are stored
+        self.faulty: set[str] = set()  # jobs whose cleaning fails, each told of once
         self.later: set[asyncio.Task[None]] = set()  # jobs that pause before they are tried again
         self._bucket = lru_cache(BUCKETS)(self._opened)
 
     async def close(self) -> None:
         for task in self.later:
             task.cancel()
-        await self.out.close()
-        await self.inside.close()
+        for session in (self.out, self.to_receivers, self.to_buckets, self.inside):
+            await session.close()
         self.store.close()
 
     def limit(self, what: str, who: str, rate: str) -> None:
         """Raises BusyError when `who` did `what` more often than the rate allows."""
-        item = _parsed(rate)
-        if not self._rates.hit(item, what, who):
-            reset = self._rates.get_window_stats(item, what, who).reset_time
-            wait = max(1, round(reset - asyncio.get_running_loop().time())) if reset < 1e6 else item.get_expiry()
-            raise BusyError(f"Rate limit exceeded: {rate.replace('/', ' requests a ')}.", min(wait, item.get_expiry()))
+        if wait := self._rates.wait(_parsed(rate), what, who):
+            raise BusyError(f"Rate limit exceeded: {rate.replace('/', ' requests a ')}.", math.ceil(wait))
 
     def order(self, row: JobRow) -> Order:
         photos = {parameter: self.photos / name for parameter, name in row.photos.items()}
@@ -79,7 +88,15 @@ class Service:
 
     def storage(self, row: JobRow) -> Storage:
         """Where this job's results lie."""
-        return self._bucket(row.bucket) if row.bucket else self.disk
+        return self._bucket(row.bucket) if row.bucket else self.disk  # raises UnusableBucketError
+
+    def links(self, row: JobRow, names: Sequence[str]) -> list[str]:
+        """Where these results are got; nowhere when the key's bucket cannot be opened: the job is told all the same."""
+        try:
+            storage = self.storage(row)
+        except UnusableBucketError:
+            return []
+        return [storage.link(name, row.expires) for name in names]
 
     def bucket_for(self, key_id: str) -> str:
         """The value of `row.bucket` for a key's new job: it keeps to it, whatever the key's bucket is later."""
@@ -104,6 +121,7 @@ class Service:
         """What follows from a job's end: who waits for it is told first."""
         self.waiting.tell(row)
         self.unstored.pop(row.id, None)
+        self.given.pop(row.id, None)
         self.to_clean.set()
         self.metrics.job(row)
         if row.webhook is not None:
@@ -115,9 +133,11 @@ class Service:
             return Bucket(self._operators_access(), self.inside)
         try:
             access = BucketAccess(**json.loads(self.seal.open(bucket)))
-        except ValueError as error:
-            raise StorageError(f"The bucket of this job cannot be opened. {error}") from error
-        return Bucket(access, self.out)
+        except (ValueError, TypeError) as error:
+            raise UnusableBucketError(f"The bucket of this job cannot be opened. {error}") from error
+        opened = Bucket(access, self.to_buckets)
+        opened.check()
+        return opened
 
     def _operators_access(self) -> BucketAccess:
         settings = self.settings

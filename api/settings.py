@@ -1,9 +1,13 @@
 """What an operator can set: environment variables CONSISTENT_FACE_<NAME>, or the arguments of `Settings`."""
 
+import json
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from .callers import networks
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -16,6 +20,7 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = 8190
     public_url: str | None = None  # what links begin with behind a proxy; otherwise http://host:port
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ()  # CIDRs: who is believed about the caller behind it
     data: Path = ROOT / "output" / "service"  # jobs, photos that wait, results
     cors_origins: tuple[str, ...] = ()
     log_level: str = "INFO"
@@ -41,6 +46,7 @@ class Settings(BaseSettings):
 
     rate_limit: str = "120/minute"  # a key; in the notation of `limits`
     failures_limit: str = "30/minute"  # wrong keys from one address
+    connections: int = Field(default=200, ge=1)  # open at a time from one address, a trusted proxy's excepted
     concurrency: int = Field(default=100, ge=1)  # unfinished jobs a key
     prices: dict[str, int] = Field(default_factory=dict)  # credits a picture by workflow, 1 where it is absent
 
@@ -56,6 +62,17 @@ class Settings(BaseSettings):
     webhook_attempts: int = Field(default=8, ge=1)
     webhook_backoff: float = 5  # before the second attempt; doubles each time
     webhook_timeout: float = 30
+
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _listed(cls, found: object) -> object:
+        """With commas or as a JSON list; one that is no network ends the start."""
+        if isinstance(found, str):
+            found = json.loads(found) if found.lstrip().startswith("[") else [one for one in found.split(",") if one]
+        listed = tuple(str(one).strip() for one in found) if isinstance(found, list | tuple) else found
+        if isinstance(listed, tuple):
+            networks(listed)
+        return listed
 
     @property
     def base_url(self) -> str:

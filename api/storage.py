@@ -16,12 +16,14 @@ from obstore.store import S3Store
 from yarl import URL
 
 from .addresses import TooLongError, read_at_most
-from .errors import NETWORK, ForbiddenError, NotFoundError, StorageError
+from .errors import NETWORK, ForbiddenError, NotFoundError, StorageError, UnusableBucketError
 from .sealing import Seal
 
 LONGEST_LINK = 7 * 24 * 3600  # seconds; S3 signs for no longer
 CALL = 60  # seconds
 LARGEST = 2**28  # bytes of a result that are read back
+# What comes of a stored access that is none.
+UNUSABLE = (obstore.exceptions.BaseError, ValueError, TypeError, AttributeError)
 TYPES = {"png": "image/png", "jpg": "image/jpeg"}
 
 
@@ -90,16 +92,28 @@ class Bucket:
     """S3-compatible storage. obstore signs, the session connects: a guarded one where a client named the endpoint."""
 
     def __init__(self, access: BucketAccess, session: aiohttp.ClientSession):
+        """Raises UnusableBucketError."""
         self._access, self._session = access, session
-        self._store = S3Store(
-            access.bucket,
-            region=access.region,
-            endpoint=access.endpoint or f"https://s3.{access.region}.amazonaws.com",
-            access_key_id=access.access_key_id,
-            secret_access_key=access.secret_access_key,
-            virtual_hosted_style_request=False,
-            client_options={"allow_http": True},  # it only signs
-        )
+        try:
+            self._store = S3Store(
+                access.bucket,
+                region=access.region,
+                endpoint=access.endpoint or f"https://s3.{access.region}.amazonaws.com",
+                access_key_id=access.access_key_id,
+                secret_access_key=access.secret_access_key,
+                virtual_hosted_style_request=False,
+                client_options={"allow_http": True},  # it only signs
+            )
+        except UNUSABLE as error:
+            raise UnusableBucketError(_unusable(error)) from error
+
+    def check(self) -> None:
+        """Raises UnusableBucketError where no link could be signed or told; it asks nobody."""
+        try:
+            self._sign("PUT", "check", CALL)
+            self.link("check", time.time() + CALL).encode()
+        except UNUSABLE as error:
+            raise UnusableBucketError(_unusable(error)) from error
 
     async def put(self, name: str, content: bytes) -> None:
         await self._call("PUT", name, content, {"Content-Type": content_type(name)})
@@ -119,14 +133,17 @@ class Bucket:
         return "/".join(part for part in (self._access.directory.strip("/"), name) if part)
 
     def _sign(self, method: str, name: str, seconds: float) -> str:
-        return obstore.sign(self._store, method, self._path(name), timedelta(seconds=int(seconds)))  # type: ignore
+        try:
+            return obstore.sign(self._store, method, self._path(name), timedelta(seconds=int(seconds)))  # type: ignore
+        except UNUSABLE as error:
+            raise UnusableBucketError(_unusable(error)) from error
 
     async def _call(
         self, method: str, name: str, content: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> bytes:
-        url = URL(self._sign(method, name, CALL), encoded=True)
         timeout = aiohttp.ClientTimeout(total=CALL)
         try:
+            url = URL(self._sign(method, name, CALL), encoded=True)
             async with self._session.request(
                 method, url, data=content, headers=headers, allow_redirects=False, timeout=timeout
             ) as answer:
@@ -137,5 +154,9 @@ class Bucket:
                 return await read_at_most(answer, LARGEST) if method == "GET" else b""  # a client's bucket may say much
         except TooLongError as error:
             raise StorageError(f"The bucket gave more than {LARGEST} bytes for {name}.") from error
-        except NETWORK as error:
+        except (*NETWORK, ValueError) as error:
             raise StorageError(f"The bucket's endpoint cannot be reached ({type(error).__name__}).") from error
+
+
+def _unusable(error: Exception) -> str:
+    return f"The bucket cannot be opened with these details ({type(error).__name__}): set it again with update_s3."

@@ -11,6 +11,7 @@ from .lookup import BY_ID, UNFINISHED, Lookup, earlier_of
 from .tables import OPEN, Bucket, Hook, JobRow, Key
 
 RETRY_AFTER = 30  # seconds, ModelsLab's documented value
+UNREADABLE = "What was written down of this job cannot be read: tell the operator the job's id."
 CANCELLED = {"state": "cancelled", "error_kind": "Cancelled", "error": "It was cancelled."}
 # Once jobs had the id of the key whose bucket was theirs.
 SEALED = (
@@ -19,7 +20,7 @@ SEALED = (
     .values(bucket=select(Bucket.sealed).where(Bucket.key_id == JobRow.bucket).scalar_subquery())
 )
 OLDEST = select(JobRow.number).where(JobRow.state == "queued").order_by(JobRow.number).limit(1)
-START = update(JobRow).where(JobRow.number == OLDEST.scalar_subquery(), JobRow.state == "queued").returning(JobRow)
+START = update(JobRow).where(JobRow.number == OLDEST.scalar_subquery(), JobRow.state == "queued").returning(JobRow.id)
 WRITTEN = {"synchronize_session": False, "populate_existing": True}  # sessions are short: what is written is read back
 
 
@@ -46,7 +47,14 @@ class Store(Lookup):
                 return None
         started = {"state": "running", "attempt": JobRow.attempt + 1, "started": time.time(), "progress": 0}
         with self.write() as session:
-            return session.scalar(START.values(started), execution_options=WRITTEN)
+            job = session.scalar(START.values(started), execution_options={"synchronize_session": False})
+        try:
+            return self.get(job) if job is not None else None
+        except ValueError:  # its JSON is broken: it must not be claimed for ever, before all others
+            with self.write() as session:
+                broken = {"state": "failed", "ended": time.time(), "error_kind": "ValueError", "error": UNREADABLE}
+                session.execute(update(JobRow).where(JobRow.id == job).values(broken))
+            return None
 
     def recover(self) -> int:
         """After a start of the service: what ran goes back to the queue. Only for the one owner of the database."""
@@ -57,13 +65,19 @@ class Store(Lookup):
     def requeue(self, job_id: str, attempt: int) -> bool:
         return self._advance(job_id, attempt, state="queued")
 
+    def running(self, job_id: str, attempt: int) -> JobRow | None:
+        """The row as it stands; None when the attempt is no longer the latest."""
+        row = self.get(job_id)
+        return row if row is not None and (row.state, row.attempt) == ("running", attempt) else None
+
     def posting(self, job_id: str, attempt: int) -> JobRow | None:
-        """Counts a prompt before it is given to ComfyUI; None when the attempt is no longer the latest."""
+        """Counts a run that ComfyUI begins with, or begins at once; None when the attempt is no longer the latest."""
         with self.write() as session:
             return _set(session, job_id, attempt, {"posts": JobRow.posts + 1})
 
     def part_done(self, job_id: str, attempt: int) -> bool:
-        return self._advance(job_id, attempt, posts=0)
+        """Its run was not lost: what remains counted are those of other parts, which are run again with it."""
+        return self._advance(job_id, attempt, posts=func.max(JobRow.posts - 1, 0))
 
     def progress(self, job_id: str, attempt: int, percent: int) -> bool:
         return self._advance(job_id, attempt, progress=percent)

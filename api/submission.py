@@ -7,14 +7,17 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from .errors import InputError
+from .errors import InputError, PictureError
 from .graph import settle
-from .intake import Source
+from .intake import Source, is_url
 from .order import Order, OrderError, Value
 from .parts import pictures
 from .requests import Asked
 from .service import Service, remove_photos
 from .tables import JobRow
+from .urls import URLError, parsed
+
+LONGEST_URL = 8000  # of a picture; buckets sign long ones
 
 
 @dataclass(frozen=True)
@@ -49,14 +52,25 @@ async def submit(asked: Asked, wanted: Wanted) -> JobRow:
         if earlier is not None:
             return earlier
     order = _settled(wanted)
+    for label, source in wanted.photos.values():
+        _check_url(source, label)
     sources = {
         name: (label, await service.intake.fetched(source, label)) for name, (label, source) in wanted.photos.items()
     }
     row = _row(asked, wanted, order, digest)
     accepted = await asyncio.to_thread(_keep, row, sources, service)
+    asked.fields.clear()  # some megabytes, which nobody needs while the request waits for its job
     await service.ring()
     await asyncio.to_thread(service.store.sync)  # while the job starts
     return accepted
+
+
+def _check_url(source: Source, label: str) -> None:
+    if isinstance(source, str) and is_url(source.strip()):
+        try:
+            parsed(source.strip(), ("https", "http"), LONGEST_URL)
+        except URLError as error:
+            raise PictureError(f"{label}: it is not a valid URL: {error}.", label) from error
 
 
 def _settled(wanted: Wanted) -> Order:

@@ -59,7 +59,7 @@ class JobRow(Base):
 
     state: Mapped[str] = mapped_column(default="queued")
     attempt: Mapped[int] = mapped_column(default=0)
-    posts: Mapped[int] = mapped_column(default=0)  # how often the part at hand was given to ComfyUI
+    posts: Mapped[int] = mapped_column(default=0)  # runs that ComfyUI began and has not ended
     cancel: Mapped[bool] = mapped_column(default=False)
     progress: Mapped[int] = mapped_column(default=0)  # percent
     created: Mapped[float]

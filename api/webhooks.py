@@ -8,33 +8,55 @@ import hmac
 import json
 import logging
 import time
-from collections.abc import Sequence
-from urllib.parse import urlsplit
+from functools import partial
 
 import aiohttp
-from sqlalchemy import select, update
+from sqlalchemy import update
+from sqlalchemy.exc import SQLAlchemyError
 
 from .errors import NETWORK, ServiceError
+from .outbox import Due, chosen, due
 from .service import Service
 from .tables import Hook
+from .urls import host_of
 from .vendors import VENDORS
 
 LOG = logging.getLogger("consistent_face.webhooks")
 LOOK_AGAIN = 1.0  # seconds
-AT_ONCE = 16
+GATHER = 0.02  # seconds: what ends at once is looked for once
+AFTER_A_FAULT = 5.0  # seconds
 LONGEST_PAUSE = 3600.0
+MOST_DOUBLINGS = 20
 AFTER_EXPIRY = "The job is gone."
 
 
 async def deliver(service: Service) -> None:
-    """Sends what is due, for as long as it is not cancelled."""
-    while True:
-        service.hooks_due.clear()  # before the look: what comes after it is told again
-        due = await asyncio.to_thread(_due, service)
-        await asyncio.gather(*(send(hook, service) for hook in due))
-        if not due:
+    """Starts what is due, for as long as it is not cancelled: each webhook in a task of its own, waited for by none."""
+    try:
+        while True:
+            service.hooks_due.clear()  # before the look: what comes after it is told again
+            on_their_way = service.on_their_way
+            candidates = await asyncio.to_thread(_due, service, [one.hook.job_id for one in on_their_way])
+            for one in chosen(candidates, on_their_way):
+                task = asyncio.create_task(send(one.hook, service))
+                on_their_way[one] = task
+                task.add_done_callback(partial(_arrived, service, one))
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(service.hooks_due.wait(), LOOK_AGAIN)
+                await asyncio.sleep(GATHER)
+    except asyncio.CancelledError:
+        for task in service.on_their_way.values():
+            task.cancel()
+        await asyncio.gather(*service.on_their_way.values(), return_exceptions=True)
+        raise
+
+
+def _arrived(service: Service, one: Due, task: asyncio.Task[None]) -> None:
+    """Only now may the same webhook be sent again: what became of it is noted."""
+    service.on_their_way.pop(one, None)
+    service.hooks_due.set()
+    if not task.cancelled() and (fault := task.exception()) is not None:
+        LOG.error("A fault while a webhook was sent", exc_info=fault, extra={"job": one.hook.job_id})
 
 
 async def send(hook: Hook, service: Service) -> None:
@@ -50,14 +72,23 @@ async def send(hook: Hook, service: Service) -> None:
     except Exception as error:  # of ours: it must hold up neither the others' webhooks nor this one for ever
         LOG.error("A fault while a webhook was made", exc_info=error, extra={"job": hook.job_id})
         answer, delivered, met = 0, False, type(error).__name__
-    attempts = hook.attempts + 1
     gone = answer is None or answer == 410
-    dead = not delivered and (gone or attempts >= service.settings.webhook_attempts)
+    dead = not delivered and (gone or hook.attempts + 1 >= service.settings.webhook_attempts)
     state = "delivered" if delivered else "dead" if dead else "owed"
-    pause = min(service.settings.webhook_backoff * 2**hook.attempts, LONGEST_PAUSE)
-    await asyncio.to_thread(_note, service, hook, state, met, time.time() + pause)
+    await _noted(hook, service, state, met)
     service.metrics.webhooks.labels(state).inc()
-    LOG.info("webhook to %s: %s (%s)", urlsplit(hook.url).hostname, state, met, extra={"job": hook.job_id})
+    LOG.info("webhook to %s: %s (%s)", host_of(hook.url), state, met, extra={"job": hook.job_id})
+
+
+async def _noted(hook: Hook, service: Service, state: str, met: str) -> None:
+    """Writes down what became of an attempt, however long that takes: it would be made again otherwise."""
+    pause = min(service.settings.webhook_backoff * 2 ** min(hook.attempts, MOST_DOUBLINGS), LONGEST_PAUSE)
+    while True:
+        try:
+            return await asyncio.to_thread(_note, service, hook, state, met, time.time() + pause)
+        except SQLAlchemyError as error:
+            LOG.error("The outbox cannot be written", exc_info=error, extra={"job": hook.job_id})
+            await asyncio.sleep(AFTER_A_FAULT)
 
 
 def signed(identity: str, moment: int, body: bytes, secret: bytes) -> dict[str, str]:
@@ -84,14 +115,15 @@ async def _post(hook: Hook, service: Service) -> int | None:
     headers = signed(hook.job_id, int(time.time()), body, service.seal.webhook_secret(row.key_id))
     headers |= {"Content-Type": "application/json", "User-Agent": "consistent-face"}
     timeout = aiohttp.ClientTimeout(total=service.settings.webhook_timeout)
-    async with service.out.post(hook.url, data=body, headers=headers, allow_redirects=False, timeout=timeout) as answer:
+    async with service.to_receivers.post(
+        hook.url, data=body, headers=headers, allow_redirects=False, timeout=timeout
+    ) as answer:
         return answer.status
 
 
-def _due(service: Service) -> Sequence[Hook]:
+def _due(service: Service, on_their_way: list[str]) -> list[Due]:
     with service.store.read() as session:
-        due = select(Hook).where(Hook.state == "owed", Hook.due <= time.time()).order_by(Hook.due)
-        return session.scalars(due.limit(AT_ONCE)).all()
+        return due(session, time.time(), on_their_way)
 
 
 def _note(service: Service, hook: Hook, state: str, met: str, due: float) -> None:

@@ -4,12 +4,12 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from functools import partial
-from typing import TypeVar
 
+from .background import keep_going, outcome
 from .comfy import Comfy, UnreachableError
-from .errors import StorageError
+from .errors import StorageError, UnusableBucketError
 from .runner import run_job
 from .service import Service
 from .tables import JobRow
@@ -19,60 +19,70 @@ LOOK_AGAIN = 1.0  # seconds; a job of another process rings no bell here
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 3.0  # seconds between two attempts to reach ComfyUI
 STORAGE_PAUSE, LONGEST_STORAGE_PAUSE = 1.0, 60.0  # seconds between two attempts to store a job's pictures; doubles
 STORAGE_ATTEMPTS = 8  # two minutes before a bucket that takes nothing fails the job
-AFTER_A_FAULT = 5.0  # seconds
-T = TypeVar("T")
 
 
 async def work(service: Service, stopping: asyncio.Event) -> None:
-    """Ends when `stopping` is set and the job at hand has ended; cancelling ends at once, and the job is taken up
-    again at the next start."""
+    """Ends when `stopping` is set and ComfyUI is done with the job at hand; cancelling ends at once, and the job is
+    taken up again at the next start."""
     comfy = Comfy(service.settings.comfy_url, service.inside)
-    pause = FIRST_PAUSE
     while not stopping.is_set():
         row = service.store.claim()
         if row is None:
             await _rest(service, LOOK_AGAIN)
             continue
         LOG.info("started", extra={"job": row.id, "vendor": row.vendor})
-        ended = await outcome(run_job(row, service, comfy))
-        if isinstance(ended, UnreachableError):
-            LOG.warning("%s", ended)
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE)
-            continue
-        pause = FIRST_PAUSE
-        if isinstance(ended, StorageError):
-            ended = _store_later(row, service, ended)
-        elif isinstance(ended, BaseException):
-            ended = _give_up(row, service, ended)
-        if ended is None:
+        ran = asyncio.Event()
+        job = asyncio.create_task(_carried_out(row, service, comfy, ran.set))
+        service.at_work.add(job)
+        job.add_done_callback(service.at_work.discard)
+        await _either(job, ran)
+        if job.done() and isinstance(fault := job.result(), UnreachableError):
+            LOG.warning("%s", fault)
+            await _until_it_is_there(comfy, stopping)
+        elif job.done() and job.result() is None:
             await asyncio.sleep(FIRST_PAUSE)
-        else:
-            service.ended(ended)
 
 
-async def outcome(act: Coroutine[object, object, T]) -> T | BaseException:
-    """What an act gave, or failed with: a fault of ours in one job must not end the work on all others."""
-    task = asyncio.create_task(act)
+async def _either(job: asyncio.Task[JobRow | UnreachableError | None], ran: asyncio.Event) -> None:
+    """Until ComfyUI is done with a job: while its pictures are stored, however slowly, the next one runs."""
+    has_run = asyncio.create_task(ran.wait())
     try:
-        await asyncio.wait({task})
+        await asyncio.wait({job, has_run}, return_when=asyncio.FIRST_COMPLETED)
+    except asyncio.CancelledError:
+        job.cancel()
+        raise
     finally:
-        task.cancel()
-    return task.exception() or task.result()
+        has_run.cancel()
 
 
-async def keep_going(act: Callable[[], Coroutine[object, object, None]]) -> None:
-    """Runs what should never end, and again after a fault, until it ends by itself or is cancelled."""
-    while isinstance(fault := await outcome(act()), BaseException):
-        LOG.error("A fault in the background, tried again", exc_info=fault)
-        await asyncio.sleep(AFTER_A_FAULT)
+async def _carried_out(
+    row: JobRow, service: Service, comfy: Comfy, ran: Callable[[], None]
+) -> JobRow | UnreachableError | None:
+    """The ended job, with all that follows from its end; None when it is tried again, or another's to end."""
+    ended = await outcome(run_job(row, service, comfy, ran))
+    if isinstance(ended, UnreachableError):
+        return ended
+    if isinstance(ended, StorageError):
+        ended = _store_later(row, service, ended)
+    elif isinstance(ended, BaseException):
+        ended = _give_up(row, service, ended)
+    if ended is not None:
+        service.ended(ended)
+    return ended
+
+
+async def _until_it_is_there(comfy: Comfy, stopping: asyncio.Event) -> None:
+    pause = FIRST_PAUSE
+    while not stopping.is_set() and not await comfy.is_there():
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, LONGEST_PAUSE)
 
 
 def _store_later(row: JobRow, service: Service, fault: StorageError) -> JobRow | None:
     """Puts the job back into the queue after a pause in which other jobs run; after the last attempt it has failed."""
     service.unstored[row.id] += 1
     failures, keep = service.unstored[row.id], service.settings.retention_s
-    if failures >= STORAGE_ATTEMPTS:
+    if failures >= STORAGE_ATTEMPTS or isinstance(fault, UnusableBucketError):
         return service.store.fail(row.id, row.attempt, "StorageError", fault.message, keep)
     pause = min(STORAGE_PAUSE * 2 ** (failures - 1), LONGEST_STORAGE_PAUSE)
     task = asyncio.create_task(keep_going(partial(_again, row, service, pause)))

@@ -98,6 +98,7 @@ async def make_gen(request: Request) -> JSONResponse:
         body.safety_checker = True
         asked.warnings.append("safety_checker stays on: this key lacks the scope safety_off")
     row = await submit(asked, _wanted(body, address("webhook", body.webhook, asked.service.settings.allow_loopback)))
+    del body  # and the picture in it
     row = await asked.service.waiting.ended(row, asked.service.settings.modelslab_sync_wait_s)
     _check(row)
     return JSONResponse(await answer(row, asked.service), headers=warnings_header(asked.warnings))
@@ -122,7 +123,9 @@ def _check(row: JobRow) -> None:
     """A job without a result is an error: the caller's where the photo is at fault, otherwise ours."""
     if row.state in ("failed", "cancelled"):
         kind = InputError if row.error_kind in PHOTO_KINDS else ServiceError
-        raise kind(row.error or "The generation failed.")
+        error = kind(row.error or "The generation failed.")
+        error.job = row.number
+        raise error
 
 
 def _fit(body: MakeGen, warnings: list[str]) -> None:
@@ -150,8 +153,9 @@ def _wanted(body: MakeGen, webhook: str | None) -> Wanted:
 
 async def answer(row: JobRow, service: Service) -> dict[str, Any]:
     """The documented answer to make_gen and fetch: success or processing."""
-    links = [service.storage(row).link(row.output(number), row.expires) for number in range(row.pictures)]
+    names = [row.output(number) for number in range(row.pictures)]
     if row.state != "succeeded":
+        links = service.links(row, names)
         return {
             "status": "processing",
             "tip": "Poll fetch_result, or give a webhook.",
@@ -165,7 +169,8 @@ async def answer(row: JobRow, service: Service) -> dict[str, Any]:
             "future_links": links,
             "proxy_links": links,
         }
-    as_text = row.request["base64"]
+    as_text, storage = row.request["base64"], service.storage(row)
+    links = [storage.link(name, row.expires) for name in names]
     return {
         "status": "success",
         "generationTime": row.seconds or 0.0,
@@ -189,6 +194,8 @@ def refuse(request: Request, error: ServiceError) -> JSONResponse:
     content: dict[str, object] = {"status": "error", "message": error.message}
     if isinstance(error, BusyError):
         content["retry_after"] = error.retry_after
+    if error.job is not None:
+        content["id"] = error.job
     return JSONResponse(content, error.status)
 
 

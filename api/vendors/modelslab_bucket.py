@@ -4,20 +4,25 @@ ModelsLab names no bucket: it is `bucket_name`, or the first part of the endpoin
 """
 
 import asyncio
+import re
+from typing import Annotated
 from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 from pydantic import Field
 
-from ..errors import InputError
+from ..errors import InputError, StorageError
 from ..requests import Asked, read
-from ..storage import BucketAccess
+from ..storage import Bucket, BucketAccess
 from .documents import MODELSLAB_EXAMPLES, described
 from .values import Fields, address, parse, warnings_header
 
 ENTERPRISE, FACE_GEN = "/api/v1/enterprise", "/api/v1/enterprise/face_gen"
 FOLDER = r"[A-Za-z0-9_-][A-Za-z0-9_.-]*"
+# Of S3 and of what is compatible with it: old buckets have capitals and underscores, other makers' names are short.
+BUCKET = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,253}[A-Za-z0-9])?")
+Access = Annotated[str, Field(pattern=r"^[!-~]{1,256}$", description="1 to 256 visible ASCII characters")]
 router = APIRouter()
 
 
@@ -25,12 +30,17 @@ class UpdateS3(Fields):
     """`POST /update_s3`."""
 
     public_url: str | None = None
-    region_name: str = "us-east-1"
+    region_name: str = Field(
+        default="us-east-1", pattern=r"^[A-Za-z0-9_-]{1,64}$", description="a region's name such as us-east-1"
+    )
     endpoint_url: str
-    aws_access_key_id: str
-    aws_secret_access_key: str
+    aws_access_key_id: Access
+    aws_secret_access_key: Access
     image_directory: str = Field(
-        default="", pattern=rf"^/?({FOLDER}(/{FOLDER})*)?/?$", description="names of folders with / between them"
+        default="",
+        max_length=500,
+        pattern=rf"^/?({FOLDER}(/{FOLDER})*)?/?$",
+        description="names of folders with / between them",
     )
     bucket_name: str | None = None
     deploy_type: str = "face_gen"
@@ -62,21 +72,42 @@ async def reset_s3(request: Request) -> JSONResponse:
 
 
 def _access(body: UpdateS3, asked: Asked) -> BucketAccess:
-    address("endpoint_url", body.endpoint_url, asked.service.settings.allow_loopback)
-    parts = urlsplit(body.endpoint_url)
-    folder = parts.path.strip("/").partition("/")[0]
+    """Opened once, and a link signed with it: what cannot be opened is refused here and not when a job has run."""
+    loopback = asked.service.settings.allow_loopback
+    endpoint, bucket = _place(body, loopback)
+    access = BucketAccess(
+        bucket,
+        body.region_name,
+        endpoint,
+        body.aws_access_key_id,
+        body.aws_secret_access_key,
+        body.image_directory,
+        _without_query("public_url", body.public_url, loopback) or "",
+    )
+    try:
+        Bucket(access, asked.service.to_buckets).check()
+    except StorageError as error:
+        raise InputError(f"endpoint_url: {error.message}", "endpoint_url") from error
+    return access
+
+
+def _place(body: UpdateS3, loopback: bool) -> tuple[str, str]:
+    """(the endpoint without a bucket, the bucket)"""
+    parts = urlsplit(_without_query("endpoint_url", body.endpoint_url, loopback) or "")
     host = parts.netloc
-    bucket = body.bucket_name or folder
+    bucket = body.bucket_name or parts.path.strip("/").partition("/")[0]
     if not bucket and host.count(".") >= 3:
         bucket, _, host = host.partition(".")
     if not bucket:
         raise InputError("endpoint_url must name the bucket in its path, or bucket_name must.", "endpoint_url")
-    return BucketAccess(
-        bucket,
-        body.region_name,
-        f"{parts.scheme}://{host}",
-        body.aws_access_key_id,
-        body.aws_secret_access_key,
-        body.image_directory,
-        address("public_url", body.public_url, asked.service.settings.allow_loopback) or "",
-    )
+    if not BUCKET.fullmatch(bucket) or ".." in bucket:
+        name = "bucket_name" if body.bucket_name else "endpoint_url"
+        wanted = "a bucket of letters, digits, dots, hyphens and underscores"
+        raise InputError(f"{name} must name {wanted}, but {bucket[:60]!r} was found.", name)
+    return f"{parts.scheme}://{host}", bucket
+
+
+def _without_query(name: str, found: str | None, loopback: bool) -> str | None:
+    if (url := address(name, found, loopback)) is not None and ("?" in url or "#" in url):
+        raise InputError(f"{name} must end with its path: leave out what begins with ? or #.", name)
+    return url

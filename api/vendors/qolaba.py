@@ -121,7 +121,9 @@ async def _generate(asked: Asked, spelling: str) -> JSONResponse:
     if image is None:
         raise InputError("image is required", "image")
     row = await submit(asked, _wanted(workflow, body, image, mapping))
-    if not body.celery:
+    waits = not body.celery
+    del body, image  # the picture, while the request waits
+    if waits:
         row = await asked.service.waiting.ended(row, asked.service.settings.sync_wait_s)
     return _answer(row, asked.service, asked.warnings, {})
 

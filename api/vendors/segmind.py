@@ -103,10 +103,11 @@ async def consistent_character(request: Request) -> Response:
     if mode == "None":  # a documented choice here, not an absent value
         body.upscale_mode_type = "None"
     row = await submit(asked, _wanted(body))
+    as_json = body.base64 or "application/json" in request.headers.get("accept", "")
+    del body  # and the pictures in it
     row = await asked.service.waiting.ended(row, asked.service.settings.sync_wait_s)
     if row.state != "succeeded":
         raise _failure(row)
-    as_json = body.base64 or "application/json" in request.headers.get("accept", "")
     return await _answer(row, asked, as_json)
 
 

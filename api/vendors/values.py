@@ -12,11 +12,13 @@ from annotated_types import Ge, Le
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, ValidationInfo
 
 from ..errors import InputError
+from ..urls import URLError, parsed
 
 ABSENT = (None, "", "None", "null")
 PHOTO_KINDS = ("NoFaceError", "FaceTooSmallError", "PhotoError")  # failures that the caller's picture is to blame for
 LONGEST_PROMPT = 8000
 LARGEST_SEED = 2**63 - 1
+LONGEST_URL = 2000
 HUGE = 2**64  # beyond every range here
 KINDS = {int: "a whole number", float: "a number"}
 
@@ -152,7 +154,10 @@ def address(name: str, found: str | None, loopback: bool) -> str | None:
     """A webhook's or an endpoint's URL. Raises InputError; what it leads to is checked when it is connected."""
     if found is None:
         return None
-    schemes = ("https://", "http://") if loopback else ("https://",)
-    if not found.lower().startswith(schemes) or len(found) > 2000 or any(one.isspace() for one in found):
-        raise InputError(f"{name} must be an https URL of at most 2000 characters.", name)
+    try:
+        if any(one.isspace() for one in found):
+            raise URLError("it has a space in it")
+        parsed(found, ("https", "http") if loopback else ("https",), LONGEST_URL)
+    except URLError as error:
+        raise InputError(f"{name} must be an https URL of at most {LONGEST_URL} characters: {error}.", name) from error
     return found

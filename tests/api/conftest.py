@@ -14,6 +14,7 @@ import uvicorn
 
 from consistent_face.api import graph as api_graph
 from consistent_face.api.app import create_app
+from consistent_face.api.connections import options
 from consistent_face.api.keys import Keys
 from consistent_face.api.service import Service
 from consistent_face.api.settings import Settings
@@ -77,7 +78,7 @@ def serving(settings: Settings, run_jobs: bool = True) -> Iterator[Running]:
     port = free_port()
     settings = settings.model_copy(update={"port": port})
     app = create_app(settings, run_jobs)
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None, access_log=False))
+    server = uvicorn.Server(uvicorn.Config(app, **options(settings)))
     thread = threading.Thread(target=server.run)
     thread.start()
     while not server.started and thread.is_alive():

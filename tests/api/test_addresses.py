@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import io
+import socket
 import threading
 from collections.abc import Iterator
 
@@ -169,3 +170,24 @@ async def test_base64_in_every_usual_form(form: str) -> None:
 async def test_base64_is_measured_before_it_is_decoded() -> None:
     with pytest.raises(PictureError, match="more than 1000 bytes"):
         await take("A" * 2000, loopback=False, max_picture=1000)
+
+
+async def test_names_that_are_never_found_hold_up_no_other_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The threads in which the store works are others than those in which names are looked up."""
+    found, end = socket.getaddrinfo, threading.Event()
+
+    def slow(host: str, *arguments: object, **more: object) -> list:
+        if "tarpit" in host:
+            end.wait(10)
+        return found(host, *arguments, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    async with guarded_session(False, 20) as session:
+        asked = [asyncio.create_task(session.get(f"https://{number}.tarpit.invalid/")) for number in range(40)]
+        await asyncio.sleep(0.2)
+        async with asyncio.timeout(1):
+            await asyncio.gather(*(asyncio.to_thread(int) for _ in range(10)))
+            with pytest.raises(aiohttp.ClientError):
+                await session.get("http://localhost:9/")
+        end.set()
+        await asyncio.gather(*asked, return_exceptions=True)

@@ -4,6 +4,7 @@ import base64
 import io
 import os
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,8 +12,10 @@ import numpy as np
 import pytest
 import requests
 from PIL import Image
+from sqlalchemy import text
 
 from consistent_face.api.cleaning import remove_strays
+from consistent_face.api.tables import JobRow
 from consistent_face.tests.api.conftest import Running, Settings, serving
 from consistent_face.tools.server import ComfyServer
 
@@ -171,3 +174,45 @@ def test_a_job_that_waits_too_long_is_given_up(
             time.sleep(0.1)
         assert holders([settings.data], [needle(face)]) == []
         assert running.get(f"/jobs/{job}").status_code == 404
+
+
+@pytest.mark.parametrize("broken", ["values", "photos", "id", "vendor", "workflow"])
+def test_a_job_that_cannot_be_cleaned_keeps_no_other_from_it(
+    running: Running, consistency: Callable[..., dict], broken: str
+) -> None:
+    """A hundred of them, which come first; and one waits to run before all others."""
+    given: dict = {"key_id": "open", "vendor": "qolaba", "workflow": "face_consistency", "values": {"batch": 8}}
+    given |= {"photos": {}, "request": {}, "pictures": 8, "delivery": {"format": "png"}, "price": 1}
+    given |= {"created": time.time() - 99, "expires": time.time() - 9}
+    bad = {"values": {"batch": "many"}, "photos": {"photo": 7}, "id": None, "vendor": "gone", "workflow": "gone"}[
+        broken
+    ]
+    with running.service.store.write() as session:
+        for number in range(121):
+            row = {"id": f"no uuid {number}" if broken == "id" else str(uuid.uuid4()), **given}
+            row |= {} if broken == "id" else {broken: bad}
+            session.add(JobRow(**row, state="queued" if number == 120 else "failed"))
+    job = running.post("/getImagetoImage", consistency()).json()
+    assert job["status"] == "SUCCESS"
+    end = time.monotonic() + 20
+    while time.monotonic() < end and not getattr(running.service.store.get(job["task_id"]), "cleaned", True):
+        time.sleep(0.1)
+    row = running.service.store.get(job["task_id"])
+    assert row is not None and row.cleaned
+    assert list(running.service.photos.iterdir()) == []
+
+
+def test_a_row_that_cannot_be_read_is_not_claimed_for_ever(running: Running, consistency: Callable[..., dict]) -> None:
+    running.service.settings = running.settings.model_copy(update={"sync_wait_s": 0.0})
+    with running.service.store.write() as session:
+        row = {"id": "broken", "key_id": "open", "vendor": "qolaba", "workflow": "face_consistency", "pictures": 1}
+        row |= {"values": {}, "photos": {}, "request": {}, "delivery": {}, "created": 1.0, "expires": time.time() + 99}
+        session.add(JobRow(**row, state="held"))
+        session.flush()
+        session.execute(text("UPDATE jobs SET \"values\" = 'no json', state = 'queued' WHERE id = 'broken'"))
+    job = running.post("/getImagetoImage", consistency()).json()["task_id"]
+    end = time.monotonic() + 20
+    while time.monotonic() < end and not getattr(running.service.store.get(job), "cleaned", False):
+        time.sleep(0.1)
+    row = running.service.store.get(job)
+    assert row is not None and (row.state, row.cleaned) == ("succeeded", True)

@@ -1,6 +1,7 @@
 """`kill -9` of the service, of ComfyUI, and of both, in every state of a job: nothing accepted is lost or doubled."""
 
 import contextlib
+import json
 import os
 import random
 import sqlite3
@@ -10,10 +11,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from uuid import UUID, uuid5
 
 import pytest
 import requests
 
+from consistent_face.tests.api.conftest import PHOTO
 from consistent_face.tests.api.graphs import make
 from consistent_face.tools.paths import ROOT
 from consistent_face.tools.server import START_SECONDS, ComfyServer, comfyui, free_port
@@ -25,9 +28,10 @@ PICTURES = 2
 class World:
     """A service and a ComfyUI as processes of their own, on ports and folders that outlive them."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, max_posts: int = 1000, blurs: int = 1):
+        self.max_posts = max_posts
         self.folder, self.comfy_port, self.port = folder, free_port(), free_port()
-        self.graphs = make(folder / "graphs", blurs=1)
+        self.graphs = make(folder / "graphs", blurs=blurs)
         self.url, self.comfy_url = f"http://127.0.0.1:{self.port}", f"http://127.0.0.1:{self.comfy_port}"
         self.comfy_stack = contextlib.ExitStack()
         self.comfy: ComfyServer | None = None
@@ -49,7 +53,7 @@ class World:
             "WORKFLOWS": self.graphs,
             "COMFY_INPUT": self.folder / "input",
             "COMFY_OUTPUT": self.folder / "output",
-            "MAX_POSTS": 1000,
+            "MAX_POSTS": self.max_posts,
         }
         environment = {**os.environ, **{f"CONSISTENT_FACE_{name}": str(value) for name, value in options.items()}}
         log = (self.folder / "service.log").open("ab")
@@ -172,6 +176,78 @@ def test_a_run_is_adopted_and_not_queued_again(world: World, body: dict) -> None
     world.check([job])
     assert (world.folder / "comfyui.log").read_bytes().count(b"got prompt") == said + 1
     world.clear([job])
+
+
+@pytest.fixture
+def strict(tmp_path: Path) -> Iterator[World]:
+    """With the default of three losses, and runs of some seconds."""
+    one = World(tmp_path, max_posts=3, blurs=3)
+    one.restart("both")
+    yield one
+    one.kill("both")
+
+
+def ended(world: World, job: str) -> dict:
+    world.until(job, {"succeeded", "failed"}, seconds=180)
+    return requests.get(f"{world.url}/jobs/{job}", timeout=30).json()
+
+
+@pytest.mark.parametrize(
+    "service_too", [False, pytest.param(True, marks=pytest.mark.long)], ids=["comfyui alone", "the service too"]
+)
+def test_a_job_that_waited_behind_a_killer_does_not_fail_with_it(
+    strict: World, consistency: Callable[..., dict], service_too: bool
+) -> None:
+    """Three times ComfyUI dies while the first job runs in it, and others wait there and in the service."""
+    body = consistency(celery=True, batch=4, width=768, height=768)
+    killer, *waiting = [strict.order(one) for one in (body, consistency(celery=True), consistency(celery=True))]
+    for _ in range(3):
+        strict.until(killer, {"in_progress"})
+        time.sleep(0.3)
+        strict.kill("both" if service_too else "comfy")
+        strict.restart("both" if service_too else "comfy")
+    lost = ended(strict, killer)
+    assert (lost["state"], lost["error"]) == ("failed", "ComfyUI was lost 3 times while this job ran.")
+    for job in waiting:
+        assert ended(strict, job)["state"] == "succeeded"
+
+
+def test_a_part_that_kills_comfyui_has_an_end_though_the_first_part_ends_each_time(
+    strict: World, consistency: Callable[..., dict]
+) -> None:
+    """Five pictures are two prompts: after each loss the first one runs again, and ends."""
+    job = strict.order(consistency(celery=True, batch=5, width=512, height=512))
+    second = str(uuid5(UUID(job), "4"))
+    for _ in range(3):
+        while requests.get(f"{strict.comfy_url}/api/jobs/{second}").json().get("status") != "in_progress":
+            assert "failed" not in strict.state(job)
+        time.sleep(0.2)
+        strict.kill("comfy")
+        strict.restart("comfy")
+    shown = ended(strict, job)
+    assert (shown["state"], shown["error"]) == ("failed", "ComfyUI was lost 3 times while this job ran.")
+
+
+@pytest.mark.long
+def test_a_run_that_never_begins_before_comfyui_dies_has_an_end(
+    strict: World, consistency: Callable[..., dict]
+) -> None:
+    """ComfyUI dies with each run while it still waits behind one of somebody else's: nobody sees it begin."""
+    body = consistency(celery=True)
+    foreign = json.loads((strict.graphs / "face_consistency.json").read_text())
+    foreign["Size"]["inputs"] |= {"width": 2048, "height": 2048, "batch_size": 8}
+    (strict.folder / "input" / "example.png").write_bytes(PHOTO.read_bytes())
+    job = ""
+    for _ in range(6):
+        answer = requests.post(f"{strict.comfy_url}/prompt", json={"prompt": foreign}, timeout=30)
+        assert answer.status_code == 200, answer.text
+        job = job or strict.order(body)
+        if "failed" in strict.until(job, {"pending", "failed"}):
+            break
+        strict.kill("comfy")
+        strict.restart("comfy")
+    shown = ended(strict, job)
+    assert (shown["state"], shown["error"]) == ("failed", "ComfyUI was lost 3 times while this job ran.")
 
 
 @pytest.mark.long

@@ -199,3 +199,10 @@ def test_a_fault_in_one_job_does_not_end_the_work(
         assert (answer["status"], answer["error_data"]) == ("FAILED", "Internal error: tell the operator the job's id.")
     for _ in range(4):
         assert running.post("/getImagetoImage", consistency()).json()["status"] == "SUCCESS"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
+def test_the_data_folder_is_readable_by_its_owner_alone(settings: Settings) -> None:
+    settings.data.mkdir(mode=0o755)
+    with serving(settings, run_jobs=False):
+        assert settings.data.stat().st_mode & 0o777 == 0o700

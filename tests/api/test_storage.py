@@ -1,6 +1,7 @@
 """Results on disk behind signed links, and in S3: a real moto server process, presigned, also a key's own bucket."""
 
 import contextlib
+import json
 import socket
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import requests
 from sqlalchemy import update
 
 from consistent_face.api import worker
-from consistent_face.api.storage import LONGEST_LINK
+from consistent_face.api.storage import LONGEST_LINK, BucketAccess
 from consistent_face.api.tables import JobRow
 from consistent_face.tests.api.conftest import Running, Settings, serving
 from consistent_face.tools.server import free_port
@@ -211,3 +212,109 @@ def test_a_bucket_that_takes_nothing_fails_the_job_with_a_reason(
     answer = running.post(GEN, generator(key=key))
     assert (answer.status_code, answer.json()["status"]) == (500, "error")
     assert "bucket" in answer.json()["message"]
+
+
+SOUND = {"endpoint_url": "https://s3.example.com/b", "aws_access_key_id": "a", "aws_secret_access_key": "b"}
+
+
+@pytest.mark.parametrize(
+    ("field", "found"),
+    [
+        ("endpoint_url", "https://s3.example.com/../b"),
+        ("endpoint_url", "https://s3.example.com/b?x=y"),
+        ("endpoint_url", "https://s3.example.com/b#z"),
+        ("endpoint_url", "https://s3.example.com/%2e%2e"),
+        ("endpoint_url", "https://s3.example.com"),
+        ("bucket_name", "../../x"),
+        ("bucket_name", "a\r\nHost: evil"),
+        ("bucket_name", "a/b"),
+        ("bucket_name", "-a"),
+        ("bucket_name", "a..b"),
+        ("bucket_name", "x" * 300),
+        ("region_name", "us-east-1\r\n"),
+        ("region_name", "us/../east"),
+        ("region_name", "x" * 100),
+        ("aws_access_key_id", "a\nb"),
+        ("aws_access_key_id", "é"),
+        ("aws_secret_access_key", "a b"),
+        ("aws_secret_access_key", "x" * 300),
+        ("public_url", "https://pictures.example.com/?x="),
+        ("public_url", "ftp://pictures.example.com"),
+        ("image_directory", "a/../b"),
+        ("image_directory", "x" * 600),
+    ],
+)
+def test_details_of_a_bucket_that_are_refused(idle: Running, field: str, found: str) -> None:
+    answer = idle.post("/api/v1/enterprise/face_gen/update_s3", {**SOUND, field: found})
+    assert (answer.status_code, field in answer.json()["message"]) == (400, True), answer.text
+    assert idle.service.bucket_for("open") == ""
+
+
+@pytest.mark.parametrize("found", ["b", "my-bucket", "my.bucket.example", "Old_Bucket", "0"])
+def test_names_of_buckets_that_are_taken(idle: Running, found: str) -> None:
+    assert idle.post("/api/v1/enterprise/update_s3", {**SOUND, "bucket_name": found}).status_code == 200
+
+
+UNUSABLE = [
+    {"endpoint": "https://h:abc"},
+    {"endpoint": "https://[v1.a]"},
+    {"endpoint": "https://\ud800.com"},
+    {"secret_access_key": "\ud800"},
+    {"directory": None},
+    {"public_url": "\ud800"},
+    {"unknown": 1},
+]
+
+
+@pytest.mark.parametrize("stored", UNUSABLE, ids=str)
+def test_a_stored_bucket_that_cannot_be_opened_fails_the_job_with_a_reason(
+    running: Running, generator: Callable[..., dict], stored: dict
+) -> None:
+    """An older version accepted such details. The client gets its id, the job its end, and no run is made for it."""
+    key, other = running.key("older"), running.key("other")
+    access = {"bucket": "b", "region": "r", "endpoint": "https://a.example", "access_key_id": "a"}
+    text = json.dumps({**access, "secret_access_key": "b", **stored})
+    running.service.set_bucket(running.service.keys.recognise(key).id, _Text(text))  # type: ignore[arg-type]
+    running.service.settings = running.settings.model_copy(update={"modelslab_sync_wait_s": 0.0})
+    made = running.post(GEN, generator(key=key)).json()
+    assert made["status"] in ("processing", "error") and made.get("future_links", []) == []
+    (job,) = running.get("/jobs", key).json()["jobs"]
+    job = running.wait(job["id"], key)
+    assert (job["number"], job["state"], job["results"]) == (made["id"], "failed", [])
+    assert "The bucket" in job["error"]
+    fetched = running.post(f"/api/v1/enterprise/face_gen/fetch/{made['id']}", {"key": key})
+    assert (fetched.status_code, fetched.json()["message"]) == (500, job["error"])
+    body = {"image": generator()["face_image"], "prompt": "a"}
+    assert running.post("/getImagetoImage", body, other).json()["status"] == "SUCCESS"
+
+
+class _Text:
+    """Details as they were written down."""
+
+    def __init__(self, text: str):
+        self._text = text
+
+    def text(self) -> str:
+        return self._text
+
+
+def test_a_bucket_that_never_answers_holds_up_no_other_key(
+    running: Running, generator: Callable[..., dict], consistency: Callable[..., dict]
+) -> None:
+    """More jobs than there are workers go to it."""
+    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as silent:
+        key = running.key("slow")
+        endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}/b"
+        running.post("/api/v1/enterprise/update_s3", {**SOUND, "key": key, "endpoint_url": endpoint})
+        running.service.settings = running.settings.model_copy(update={"modelslab_sync_wait_s": 0.0})
+        jobs = [running.post(GEN, generator(key=key)).json()["meta"]["file_prefix"] for _ in range(6)]
+        started = time.monotonic()
+        answer = running.post("/getImagetoImage", consistency(), running.key("other")).json()
+        assert (answer["status"], time.monotonic() - started < 20) == ("SUCCESS", True)
+        assert {running.get(f"/jobs/{job}", key).json()["state"] for job in jobs} == {"running"}
+        for job in jobs:
+            requests.delete(f"{running.url}/jobs/{job}", headers={"x-api-key": key})
+
+
+def test_access_is_written_down_as_json() -> None:
+    assert json.loads(BucketAccess("b", "r", None, "a", "s").text())["bucket"] == "b"

@@ -83,3 +83,15 @@ def test_whole_numbers_of_63_bits_are_kept(store: Store) -> None:
     job = accept(store, values={"seed": 2**63 - 1})
     row = store.get(job.id)
     assert row is not None and row.values["seed"] == 2**63 - 1
+
+
+def test_a_run_that_ended_is_not_counted_as_lost(store: Store) -> None:
+    job = accept(store)
+    row = store.claim()
+    assert row is not None
+    counted = []
+    for act in (store.posting, store.posting, store.part_done, store.posting, store.part_done, store.part_done):
+        assert act(job.id, row.attempt)
+        counted.append(getattr(store.get(job.id), "posts", None))
+    assert store.part_done(job.id, row.attempt) and counted == [1, 2, 1, 2, 1, 0]
+    assert getattr(store.get(job.id), "posts", None) == 0

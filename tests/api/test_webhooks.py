@@ -1,11 +1,13 @@
 """Webhooks against a receiver that fails first: at least once, the same id, signed as the standard says."""
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import json
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,7 +16,7 @@ import pytest
 
 from consistent_face.api.__main__ import main
 from consistent_face.api.service import Service
-from consistent_face.api.tables import JobRow
+from consistent_face.api.tables import Hook, JobRow
 from consistent_face.api.vendors import modelslab
 from consistent_face.tests.api.conftest import Running, Settings, serving
 
@@ -27,26 +29,34 @@ class Receiver:
     def __init__(self) -> None:
         self.script: list[int] = []
         self.got: list[tuple[dict[str, str], bytes]] = []
+        self.times: list[float] = []
+        self.slowness = 28.0  # seconds to answer what is posted below /slow
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))
                 receiver.got.append(({name.lower(): value for name, value in self.headers.items()}, body))
+                receiver.times.append(time.monotonic())
+                if self.path.startswith("/slow"):
+                    time.sleep(receiver.slowness)
                 number = receiver.script.pop(0) if receiver.script else 200
                 if number == 0:
                     return self.connection.close()
-                self.send_response(number)
-                if number == 302:
-                    self.send_header("Location", "/elsewhere")
-                self.end_headers()
+                with contextlib.suppress(OSError):  # who stopped waiting
+                    self.send_response(number)
+                    if number == 302:
+                        self.send_header("Location", "/elsewhere")
+                    self.end_headers()
                 return None
 
             def log_message(self, format: str, *args: object) -> None:
                 pass
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/hook?token=secret"
+        self.server.daemon_threads, self.server.block_on_close = True, False
+        self.base = f"http://127.0.0.1:{self.server.server_port}"
+        self.url = f"{self.base}/hook?token=secret"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def wait(self, count: int) -> None:
@@ -151,3 +161,108 @@ def test_a_webhook_goes_to_public_addresses_alone(
         assert made["status"] == "success"
         time.sleep(0.5)
     assert receiver.got == []
+
+
+def ended(service: Service, url: str, key: str = "open", count: int = 1, **more: object) -> list[str]:
+    """Jobs that have ended, and whose webhooks are owed: as an older version may have left them."""
+    ids = [str(uuid.uuid4()) for _ in range(count)]
+    given: dict = {"key_id": key, "vendor": "modelslab", "workflow": "face_generator", "values": {}, "photos": {}}
+    given |= {"request": {"track_id": 1}, "pictures": 1, "delivery": {"format": "png"}, "price": 1, "state": "failed"}
+    given |= {"created": time.time(), "expires": time.time() + 600, "cleaned": True, "webhook": url, **more}
+    with service.store.write() as session:
+        session.add_all(JobRow(id=one, **given) for one in ids)
+        session.flush()
+        session.add_all(Hook(job_id=one, url=url, due=time.time() - 60) for one in ids)
+    return ids
+
+
+def hooks(service: Service, ids: list[str]) -> list[Hook]:
+    with service.store.read() as session:
+        return [hook for one in ids if (hook := session.get(Hook, one)) is not None]
+
+
+@pytest.mark.parametrize("url", ["https://[::1", "https://h:99999/", "\x00", ""])
+def test_a_stored_webhook_that_is_malformed_holds_up_no_other(settings: Settings, receiver: Receiver, url: str) -> None:
+    """While one that is slow is on its way, and is not posted a second time."""
+    receiver.slowness = 4.0
+    with serving(settings.model_copy(update={"webhook_backoff": 0.2, "webhook_attempts": 3})) as one:
+        broken = ended(one.service, url, count=5)
+        slow = ended(one.service, f"{receiver.base}/slow", "other")
+        started = time.monotonic()
+        quick = ended(one.service, receiver.url, "another", count=3)
+        receiver.wait(4)
+        assert time.monotonic() - started < 2.5
+        while any(hook.state == "owed" for hook in hooks(one.service, broken + slow + quick)):
+            time.sleep(0.05)
+        states = [[hook.state for hook in hooks(one.service, ids)] for ids in (broken, slow, quick)]
+        assert states == [["dead"] * 5, ["delivered"], ["delivered"] * 3]
+        assert {hook.attempts for hook in hooks(one.service, broken)} == {3}
+    assert sorted(headers["webhook-id"] for headers, _ in receiver.got) == sorted(slow + quick)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [{"vendor": "gone"}, {"request": {}}, {"state": "succeeded", "bucket": "garbage"}, {"workflow": "gone"}],
+    ids=lambda broken: next(iter(broken)),
+)
+def test_a_job_that_cannot_be_told_of_holds_up_no_other(settings: Settings, receiver: Receiver, broken: dict) -> None:
+    with serving(settings.model_copy(update={"webhook_attempts": 1})) as one:
+        ended(one.service, receiver.base, **broken)
+        (sound,) = ended(one.service, receiver.url, "another")
+        while [hook.state for hook in hooks(one.service, [sound])] != ["delivered"]:
+            time.sleep(0.05)
+
+
+def test_a_slow_receiver_holds_up_no_other(
+    running: Running, receiver: Receiver, generator: Callable[..., dict]
+) -> None:
+    """Of the same caller even: only what goes to the same host waits."""
+    running.post(GEN, generator(webhook=f"{receiver.base}/slow"))
+    receiver.wait(1)
+    started = time.monotonic()
+    for _ in range(3):
+        running.post(GEN, generator(webhook=receiver.url.replace("127.0.0.1", "localhost")))
+    receiver.wait(4)
+    assert time.monotonic() - started < 2 + 3
+    assert len({headers["webhook-id"] for headers, _ in receiver.got}) == 4
+
+
+def test_thousands_of_webhooks_to_a_dead_receiver_hold_up_no_other_key(settings: Settings, receiver: Receiver) -> None:
+    with serving(settings) as one:
+        ended(one.service, f"{receiver.base}/slow", "many", count=3000)
+        ended(one.service, f"http://127.0.0.1:{receiver.server.server_port}?no-path", "many", count=1000)
+        time.sleep(1.5)
+        posted = len(receiver.got)
+        started = time.monotonic()
+        quick = ended(one.service, receiver.url, "another", count=8)
+        while [hook.state for hook in hooks(one.service, quick)] != ["delivered"] * 8:
+            time.sleep(0.05)
+        assert time.monotonic() - started < 2
+        slow = [headers["webhook-id"] for headers, _ in receiver.got[:posted]]
+        assert len(slow) == len(set(slow))
+
+
+def test_few_webhooks_go_to_one_host_at_a_time(settings: Settings, receiver: Receiver) -> None:
+    receiver.slowness = 1.0
+    with serving(settings) as one:
+        ids = ended(one.service, f"{receiver.base}/slow", count=12)
+        receiver.wait(4)
+        time.sleep(0.3)
+        assert len(receiver.got) == 4
+        receiver.wait(12)
+        assert [headers["webhook-id"] for headers, _ in receiver.got[:4]] != ids[8:]
+    assert len({headers["webhook-id"] for headers, _ in receiver.got}) == 12
+
+
+def test_a_stop_does_not_wait_for_a_slow_receiver_and_keeps_what_is_owed(
+    settings: Settings, receiver: Receiver
+) -> None:
+    with serving(settings) as one:
+        (slow,) = ended(one.service, f"{receiver.base}/slow")
+        receiver.wait(1)
+        started = time.monotonic()
+    assert time.monotonic() - started < 8
+    receiver.slowness = 0.0
+    with serving(settings):
+        receiver.wait(2)
+    assert {headers["webhook-id"] for headers, _ in receiver.got} == {slow}

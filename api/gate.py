@@ -1,0 +1,39 @@
+"""Lets runs through beside each other, or one alone: a run that is suspected of taking ComfyUI down with it."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+
+class Gate:
+    def __init__(self) -> None:
+        self._changed = asyncio.Condition()
+        self._inside = 0
+        self._is_taken = False  # by one that is alone, or waits to be
+
+    @contextlib.asynccontextmanager
+    async def passed(self, alone: bool) -> AsyncIterator[None]:
+        await self._enter(alone)
+        try:
+            yield
+        finally:
+            self._inside -= 1
+            await self._leave(alone)
+
+    async def _enter(self, alone: bool) -> None:
+        async with self._changed:
+            await self._changed.wait_for(lambda: not self._is_taken)
+            self._is_taken = alone
+            try:
+                await self._changed.wait_for(lambda: not alone or not self._inside)
+            except BaseException:
+                self._is_taken = False
+                self._changed.notify_all()
+                raise
+            self._inside += 1
+
+    async def _leave(self, alone: bool) -> None:
+        async with self._changed:
+            if alone:
+                self._is_taken = False
+            self._changed.notify_all()
