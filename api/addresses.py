@@ -23,6 +23,7 @@ REFUSED = tuple(
     )
 )
 CHUNK = 64 * 1024
+NETWORK = (aiohttp.ClientError, TimeoutError, OSError)  # what a connection may fail with
 
 
 class AddressError(OSError):

@@ -1,7 +1,5 @@
 """What the service refuses, in one sentence each; the vendors give every one its documented number and shape."""
 
-import aiohttp
-
 
 class ServiceError(Exception):
     """A request that is not served. `field` names the parameter at fault."""
@@ -82,10 +80,13 @@ class BusyError(ServiceError):
         self.retry_after = retry_after
 
 
-class StorageError(ServiceError):
-    """A result that cannot be stored or read; the job is tried again."""
+class OverloadedError(BusyError):
+    """Too many callers at the moment, whoever they are."""
 
     status = 503
 
 
-NETWORK = (aiohttp.ClientError, TimeoutError, OSError)
+class StorageError(ServiceError):
+    """A result that cannot be stored or read; the job is tried again."""
+
+    status = 503

@@ -9,7 +9,6 @@ from .comfy import Comfy, ComfyError, LostError, TimedOutError, UnreachableError
 from .graph import TemplateError, fill, load, photo_name
 from .order import Job, OrderError
 from .parts import Part, cut, parts
-from .pictures import deliverable, low_res
 from .service import Service
 from .tables import JobRow
 
@@ -117,18 +116,13 @@ async def _post(row: JobRow, part: Part, service: Service, comfy: Comfy) -> None
 async def _deliver(row: JobRow, number: int, content: bytes, unsafe: bool, service: Service) -> dict:
     """Stores a picture under a name that every attempt gives it; what it replaces is the same picture."""
     name, storage = row.output(number), service.storage(row)
-    whole, small = await asyncio.to_thread(_forms, content, row.delivery)
+    whole, small = await service.decoding.forms(row.key_id, content, row.delivery)
     await storage.put(name, whole)
     if small is None:
         return {"name": name, "low": name, "unsafe": unsafe}
     low = row.low_output(number)
     await storage.put(low, small)
     return {"name": name, "low": low, "unsafe": unsafe}
-
-
-def _forms(content: bytes, delivery: dict) -> tuple[bytes, bytes | None]:
-    """The picture as it is delivered, and its low-resolution copy where one is wanted and makes a difference."""
-    return deliverable(content, delivery["format"]), low_res(content) if delivery["low_res"] else None
 
 
 class _Progress:

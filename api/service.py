@@ -14,6 +14,7 @@ from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 
 from .addresses import guarded_session
+from .decoding import Decoding
 from .errors import BusyError, StorageError
 from .intake import Intake
 from .keys import Keys
@@ -49,6 +50,7 @@ class Service:
         self.out = guarded_session(settings.allow_loopback, settings.webhook_timeout)
         self.inside = aiohttp.ClientSession()  # to ComfyUI and the operator's own bucket
         self.intake = Intake(settings, self.out)
+        self.decoding = Decoding(settings)
         self.disk = Disk(settings.data / "results", settings.base_url, self.seal)
         self.photos = settings.data / "photos"
         self.photos.mkdir(exist_ok=True)
@@ -60,6 +62,7 @@ class Service:
     async def close(self) -> None:
         for task in self.later:
             task.cancel()
+        await asyncio.to_thread(self.decoding.close)
         await self.out.close()
         await self.inside.close()
         self.store.close()

@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 import aiohttp
 from sqlalchemy import select, update
 
-from .errors import NETWORK, ServiceError
+from .addresses import NETWORK
+from .errors import ServiceError
 from .service import Service
 from .tables import Hook
 from .vendors import VENDORS

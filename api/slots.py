@@ -1,0 +1,104 @@
+"""Places that few may hold at a time, and few of them any one holder; and rates. Both keep little in memory."""
+
+import asyncio
+import contextlib
+import time
+from collections import Counter, OrderedDict, deque
+from collections.abc import AsyncIterator
+
+from limits import RateLimitItem
+
+from .errors import BusyError, OverloadedError
+
+MOST_HOLDERS = 20_000  # of rates; whose turn is longest ago is forgotten first
+
+
+class Slots:
+    """`total` places, `each` for one holder. Who holds fewest comes first: many requests of one let another's pass."""
+
+    def __init__(self, total: int, each: int, patience: float):
+        self._total, self._each, self._patience = total, each, patience
+        self._held: Counter[str] = Counter()
+        self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
+
+    @contextlib.asynccontextmanager
+    async def held(self, who: str, patience: float | None = None) -> AsyncIterator[None]:
+        """Raises BusyError or OverloadedError when none is free in time: the holder's own, or all, are taken."""
+        await self._take(who, self._patience if patience is None else patience)
+        try:
+            yield
+        finally:
+            self._leave(who)
+
+    async def _take(self, who: str, patience: float) -> None:
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(who, deque()).append(turn)
+        self._give()
+        try:
+            await asyncio.wait_for(asyncio.shield(turn), patience)
+        except BaseException as error:  # cancelled too: a place that was just given goes on to the next
+            if turn.done():
+                self._leave(who)
+            else:
+                self._forget(who, turn)
+            if isinstance(error, TimeoutError):
+                raise self._refusal(who, patience) from error
+            raise
+
+    def _refusal(self, who: str, patience: float) -> BusyError:
+        again = max(1, round(patience))
+        if self._held[who] >= self._each:
+            return BusyError(f"Too many requests at a time: {self._each} are read, one after another.", again)
+        return OverloadedError("Too many callers send at the moment: try again.", again)
+
+    def _give(self) -> None:
+        while self._waiting and self._held.total() < self._total:
+            who = min(self._waiting, key=lambda one: self._held[one])  # of equals the first that came
+            if self._held[who] >= self._each:
+                return
+            turn = self._waiting[who].popleft()
+            self._held[who] += 1
+            if self._waiting[who]:
+                self._waiting.move_to_end(who)
+            else:
+                del self._waiting[who]
+            turn.set_result(None)
+
+    def _forget(self, who: str, turn: asyncio.Future[None]) -> None:
+        self._waiting[who].remove(turn)
+        if not self._waiting[who]:
+            del self._waiting[who]
+
+    def _leave(self, who: str) -> None:
+        self._held[who] -= 1
+        if not self._held[who]:
+            del self._held[who]
+        self._give()
+
+
+class Rates:
+    """A moving window for each who and what."""
+
+    def __init__(self) -> None:
+        self._ends: OrderedDict[tuple[str, str], deque[float]] = OrderedDict()  # when each place is free again
+
+    def wait(self, rate: RateLimitItem, what: str, who: str) -> float:
+        """Takes a place in the window and gives 0; otherwise the seconds until one is free."""
+        now = time.monotonic()
+        ends = self._ends.setdefault((what, who), deque())
+        self._ends.move_to_end((what, who))
+        while ends and ends[0] <= now:
+            ends.popleft()
+        if len(ends) >= rate.amount:
+            return ends[0] - now
+        ends.append(now + rate.get_expiry())
+        self._shrink(now)
+        return 0.0
+
+    def _shrink(self, now: float) -> None:
+        """Of the two longest unused, forgets those whose time is over, and any while there are too many."""
+        for _ in range(2):
+            key, ends = next(iter(self._ends.items()))
+            if len(self._ends) <= MOST_HOLDERS and ends[-1] > now:
+                return
+            del self._ends[key]
