@@ -1,16 +1,21 @@
 """Pictures in: Load Photo and Fit Photo."""
 
 import hashlib
+import os
 
 import folder_paths
 from comfy_api.latest import io
 from torch import Tensor
 
 from ..core.errors import PhotoError
-from ..core.image import fit, load_photo, no_photo, path_within
+from ..core.image import MAX_BYTES, fit, load_photo, no_photo, path_within
 
 CATEGORY = "consistent face/photo"
 NONE = "none"
+# Where the web service puts its photos. It has encoded them anew, most of them without loss: a photo of 2 MB may have
+# 20 then. ComfyUI itself takes no uploads above 100 MB.
+SERVICE_FOLDER = "consistent-face"
+SERVICE_MAX_BYTES = 100_000_000
 
 
 def _photos() -> list[str]:
@@ -21,6 +26,11 @@ def _photos() -> list[str]:
 def _path(image: str) -> str:
     name = image.removesuffix("[input]").rstrip()  # how ComfyUI's mask editor writes a file of the input folder
     return path_within(folder_paths.get_input_directory(), name)
+
+
+def _most_bytes(path: str) -> int:
+    folder = os.path.realpath(os.path.join(folder_paths.get_input_directory(), SERVICE_FOLDER))
+    return SERVICE_MAX_BYTES if path.startswith(folder + os.sep) else MAX_BYTES
 
 
 class LoadPhoto(io.ComfyNode):
@@ -51,7 +61,10 @@ class LoadPhoto(io.ComfyNode):
 
     @classmethod
     def execute(cls, image: str) -> io.NodeOutput:
-        return io.NodeOutput(*(no_photo() if image == NONE else load_photo(_path(image), image)))
+        if image == NONE:
+            return io.NodeOutput(*no_photo())
+        path = _path(image)
+        return io.NodeOutput(*load_photo(path, image, _most_bytes(path)))
 
     @classmethod
     def fingerprint_inputs(cls, image: str) -> str:
