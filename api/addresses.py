@@ -27,6 +27,7 @@ REFUSED = tuple(
 )
 LOOKUPS = 64  # names that are looked up at a time; a key asks for no more within its rate
 CHUNK = 64 * 1024
+NETWORK = (aiohttp.ClientError, TimeoutError, OSError)  # what a connection may fail with
 
 
 class AddressError(OSError):

@@ -37,6 +37,7 @@ def create_app(settings: Settings, run_jobs: bool = True) -> FastAPI:
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         service = app.state.service = Service(settings)
+        service.decoding.warm_up()
         if run_jobs:
             service.store.recover()
         async with _running(service, run_jobs):

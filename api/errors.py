@@ -1,7 +1,5 @@
 """What the service refuses, in one sentence each; the vendors give every one its documented number and shape."""
 
-import aiohttp
-
 
 class ServiceError(Exception):
     """A request that is not served. `field` names the parameter at fault, `job` the accepted job that failed."""
@@ -101,6 +99,3 @@ class StorageError(ServiceError):
 
 class UnusableBucketError(StorageError):
     """A bucket that cannot even be opened: what was written down of it is no bucket. Trying again does not help."""
-
-
-NETWORK = (aiohttp.ClientError, TimeoutError, OSError)

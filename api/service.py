@@ -13,6 +13,7 @@ import aiohttp
 from limits import parse
 
 from .addresses import guarded_session
+from .decoding import Decoding
 from .errors import BusyError, UnusableBucketError
 from .gate import Gate
 from .intake import Intake
@@ -55,6 +56,7 @@ class Service:
         self.to_buckets = guarded_session(settings.allow_loopback, CALL)
         self.inside = aiohttp.ClientSession()  # to ComfyUI and the operator's own bucket
         self.intake = Intake(settings, self.out)
+        self.decoding = Decoding(settings)
         self.disk = Disk(settings.data / "results", settings.base_url, self.seal)
         self.photos = settings.data / "photos"
         self.photos.mkdir(exist_ok=True)
@@ -72,6 +74,7 @@ class Service:
     async def close(self) -> None:
         for task in self.later:
             task.cancel()
+        await asyncio.to_thread(self.decoding.close)
         for session in (self.out, self.to_receivers, self.to_buckets, self.inside):
             await session.close()
         self.store.close()

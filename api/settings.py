@@ -41,6 +41,7 @@ class Settings(BaseSettings):
     max_body: int = 32 * 2**20
     max_picture: int = 20 * 2**20
     max_pixels: int = 40_000_000
+    decode_timeout: float = Field(default=20, gt=0)  # of a photo; 40 million pixels take 5 at most on 2 busy cores
     fetch_timeout: float = 10
     allow_loopback: bool = False  # development: pictures, webhooks and buckets on this machine
 

@@ -15,8 +15,8 @@ import obstore
 from obstore.store import S3Store
 from yarl import URL
 
-from .addresses import TooLongError, read_at_most
-from .errors import NETWORK, ForbiddenError, NotFoundError, StorageError, UnusableBucketError
+from .addresses import NETWORK, TooLongError, read_at_most
+from .errors import ForbiddenError, NotFoundError, StorageError, UnusableBucketError
 from .sealing import Seal
 
 LONGEST_LINK = 7 * 24 * 3600  # seconds; S3 signs for no longer

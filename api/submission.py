@@ -7,13 +7,15 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from .bodies import LARGE, READER
 from .errors import InputError, PictureError
 from .graph import settle
-from .intake import Source, is_url
+from .intake import is_url
 from .order import Order, OrderError, Value
 from .parts import pictures
 from .requests import Asked
 from .service import Service, remove_photos
+from .sources import Source
 from .tables import JobRow
 from .urls import URLError, parsed
 
@@ -42,11 +44,12 @@ class Wanted:
 async def submit(asked: Asked, wanted: Wanted) -> JobRow:
     """The accepted job, or the one that the same idempotency key made before.
 
-    When this returns, the job outlives the machine; if the power fails before the disk has its photo, it fails with a
-    reason. Raises InputError, BusyError, CreditsError, ConflictError.
+    Decoders, apart from the service, look at the photos. When this returns, the job outlives the machine; if the power
+    fails before the disk has its photo, it fails with a reason.
+    Raises InputError, BusyError, CreditsError, ConflictError.
     """
     service = asked.service
-    digest = _digest(wanted)
+    digest = await _digest_of(wanted)
     if asked.idempotency_key is not None:
         earlier = service.store.earlier(asked.caller.id, asked.idempotency_key, digest)
         if earlier is not None:
@@ -57,8 +60,7 @@ async def submit(asked: Asked, wanted: Wanted) -> JobRow:
     sources = {
         name: (label, await service.intake.fetched(source, label)) for name, (label, source) in wanted.photos.items()
     }
-    row = _row(asked, wanted, order, digest)
-    accepted = await asyncio.to_thread(_keep, row, sources, service)
+    accepted = await _keep(_row(asked, wanted, order, digest), sources, service)
     asked.fields.clear()  # some megabytes, which nobody needs while the request waits for its job
     await service.ring()
     await asyncio.to_thread(service.store.sync)  # while the job starts
@@ -102,13 +104,21 @@ def _row(asked: Asked, wanted: Wanted, order: Order, digest: str) -> JobRow:
     )
 
 
-def _keep(row: JobRow, sources: Mapping[str, tuple[str, Source]], service: Service) -> JobRow:
+async def _keep(row: JobRow, sources: Mapping[str, tuple[str, Source]], service: Service) -> JobRow:
     """The photos first: whoever starts the job finds them."""
-    photos = {name: service.intake.photo(source, label) for name, (label, source) in sources.items()}
-    row.photos = {name: f"{row.id}-{name}{photo.suffix}" for name, photo in photos.items()}
+    row.photos = {}
     try:
-        for name, photo in photos.items():
-            (service.photos / row.photos[name]).write_bytes(photo.content)
+        for name, (label, source) in sources.items():
+            path = await service.decoding.photo(row.key_id, source, label, service.photos / f"{row.id}-{name}")
+            row.photos[name] = path.name
+    except BaseException:  # refused, the disk is full, or the service stops
+        remove_photos(row, service.photos)
+        raise
+    return await asyncio.to_thread(_accepted, row, service)
+
+
+def _accepted(row: JobRow, service: Service) -> JobRow:
+    try:
         accepted = service.store.add(row, service.settings.concurrency)
     except Exception:  # refused, or the disk is full
         remove_photos(row, service.photos)
@@ -116,6 +126,12 @@ def _keep(row: JobRow, sources: Mapping[str, tuple[str, Source]], service: Servi
     if accepted.id != row.id:
         remove_photos(row, service.photos)
     return accepted
+
+
+async def _digest_of(wanted: Wanted) -> str:
+    if sum(len(source) for _, source in wanted.photos.values()) < LARGE:
+        return _digest(wanted)
+    return await asyncio.get_running_loop().run_in_executor(READER, _digest, wanted)
 
 
 def _digest(wanted: Wanted) -> str:

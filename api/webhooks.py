@@ -14,7 +14,8 @@ import aiohttp
 from sqlalchemy import update
 from sqlalchemy.exc import SQLAlchemyError
 
-from .errors import NETWORK, ServiceError
+from .addresses import NETWORK
+from .errors import ServiceError
 from .outbox import Due, chosen, due
 from .service import Service
 from .tables import Hook

@@ -52,12 +52,12 @@ def no_photo() -> tuple[Tensor, Tensor]:
     return torch.zeros(0, 1, 1, 3), torch.zeros(0, 1, 1)
 
 
-def load_photo(path: str, name: str) -> tuple[Tensor, Tensor]:
+def load_photo(path: str, name: str, most_bytes: int = MAX_BYTES) -> tuple[Tensor, Tensor]:
     """Decodes the first frame of a file: image [1,H,W,3] in 0..1 and mask [1,H,W], 1 where it is transparent.
 
     Raises PhotoError, naming the file `name`, when it is too large, too small, damaged or of another kind.
     """
-    _check_bytes(os.path.getsize(path), name)
+    _check_bytes(os.path.getsize(path), name, most_bytes)
     try:
         with Image.open(path, formats=FORMATS) as picture:
             _check_size(*picture.size, name)
@@ -119,12 +119,12 @@ def to_picture(image: Tensor) -> Image.Image:
     return Image.fromarray((on_white(image).clamp(0, 1) * 255).round().byte().cpu().numpy())
 
 
-def _check_bytes(size: int, name: str) -> None:
+def _check_bytes(size: int, name: str, most: int) -> None:
     if size == 0:
         raise PhotoError(f"{name} is empty (0 bytes); upload the picture again.")
-    if size > MAX_BYTES:
+    if size > most:
         raise PhotoError(
-            f"{name} has {size / 1e6:.1f} MB, and at most {MAX_BYTES // 1_000_000} MB are read; "
+            f"{name} has {size / 1e6:.1f} MB, and at most {most // 1_000_000} MB are read; "
             f"save it smaller or with stronger compression."
         )
 

@@ -1,17 +1,22 @@
 """Pictures in: Load Photo and Fit Photo."""
 
 import hashlib
+import os
 
 import folder_paths
 from comfy_api.latest import io
 from torch import Tensor
 
 from ..core.errors import PhotoError
-from ..core.image import fit, load_photo, no_photo, on_ground, path_within
+from ..core.image import MAX_BYTES, fit, load_photo, no_photo, on_ground, path_within
 
 CATEGORY = "consistent face/photo"
 NONE = "none"
 MASK_EDITOR = "clipspace/"  # where ComfyUI's mask editor keeps its files: the mask it painted hides nothing
+# Where the web service puts its photos. It has encoded them anew, most of them without loss: a photo of 2 MB may have
+# 20 then. ComfyUI itself takes no uploads above 100 MB.
+SERVICE_FOLDER = "consistent-face"
+SERVICE_MAX_BYTES = 100_000_000
 
 
 def _photos() -> list[str]:
@@ -22,6 +27,11 @@ def _photos() -> list[str]:
 def _path(image: str) -> str:
     name = image.removesuffix("[input]").rstrip()  # how ComfyUI's mask editor writes a file of the input folder
     return path_within(folder_paths.get_input_directory(), name)
+
+
+def _most_bytes(path: str) -> int:
+    folder = os.path.realpath(os.path.join(folder_paths.get_input_directory(), SERVICE_FOLDER))
+    return SERVICE_MAX_BYTES if path.startswith(folder + os.sep) else MAX_BYTES
 
 
 class LoadPhoto(io.ComfyNode):
@@ -54,7 +64,8 @@ class LoadPhoto(io.ComfyNode):
     def execute(cls, image: str) -> io.NodeOutput:
         if image == NONE:
             return io.NodeOutput(*no_photo())
-        photo, mask = load_photo(_path(image), image)
+        path = _path(image)
+        photo, mask = load_photo(path, image, _most_bytes(path))
         return io.NodeOutput(photo if image.startswith(MASK_EDITOR) else on_ground(photo, mask, image), mask)
 
     @classmethod

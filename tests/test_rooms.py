@@ -15,7 +15,7 @@ ALLOWED = {
     "nodes": {"torch", "numpy", "PIL", "safetensors", *COMFYUI},
     "api": {
         *("aiohttp", "annotated_types", "cryptography", "fastapi", "limits", "obstore", "PIL", "prometheus_client"),
-        *("pydantic", "pydantic_settings", "sqlalchemy", "starlette", "uvicorn", "yarl"),
+        *("pydantic", "pydantic_core", "pydantic_settings", "sqlalchemy", "starlette", "uvicorn", "yarl"),
     },
     "demo_model": {"torch", "numpy", "PIL", "safetensors", "onnx", "transformers", "openvino", "onnxruntime"},
 }

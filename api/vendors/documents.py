@@ -114,7 +114,7 @@ CODES = {
     415: "Wrong content type",
     429: "Too many requests",
     500: "The generation failed",
-    503: "Storage is not reachable, or too many callers send large bodies",
+    503: "Storage is not reachable, no decoder was free for the photo, or too many callers send large bodies",
 }
 
 

@@ -15,6 +15,7 @@ from PIL import Image
 from consistent_face.api.addresses import guarded_session, is_public
 from consistent_face.api.errors import PictureError
 from consistent_face.api.intake import Intake
+from consistent_face.api.pictures import accept
 from consistent_face.api.settings import Settings
 from consistent_face.tests.api.conftest import PHOTO
 from consistent_face.tools.server import free_port
@@ -99,7 +100,8 @@ async def take(url: str, loopback: bool, **more: object) -> bytes:
     settings = Settings(allow_loopback=loopback, **more)  # type: ignore[arg-type]
     async with guarded_session(loopback, 5) as session:
         intake = Intake(settings, session)
-        return intake.photo(await intake.fetched(url, "image"), "image").content
+        fetched = await intake.fetched(url, "image")
+        return accept(fetched, "image", settings.max_picture, settings.max_pixels).content
 
 
 @pytest.mark.parametrize("url", URLS)

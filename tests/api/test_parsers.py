@@ -1,14 +1,16 @@
 """hypothesis: whatever JSON comes, a vendor's model is filled within its ranges or refused in one sentence."""
 
 import json
+from collections.abc import Callable
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from consistent_face.api.bodies import LARGE, _parse, _parse_large
 from consistent_face.api.errors import InputError, PictureError
-from consistent_face.api.intake import decode
 from consistent_face.api.logs import redacted
+from consistent_face.api.sources import decode
 from consistent_face.api.vendors.modelslab import MakeGen, _fit
 from consistent_face.api.vendors.qolaba import Avatar, Consistency
 from consistent_face.api.vendors.segmind import ConsistentCharacter
@@ -61,6 +63,35 @@ def test_base64_of_anything_is_bytes_or_one_error(text: str) -> None:
         assert isinstance(decode(text, "image", 1000), bytes)
     except PictureError as error:
         assert error.field == "image"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        '"a": 1',
+        '"a": -0.0',
+        '"a": 1e999',
+        '"a": -1e999',
+        '"a": "\\ud800"',
+        '"a": "é"',
+        '"a": 1, "a": 2',
+        '"a": 1.0',
+        '"a": NaN',
+    ],
+)
+@pytest.mark.parametrize("end", ["}", "} x", "", "]"])
+def test_a_large_body_is_read_as_a_small_one_is(more: str, end: str) -> None:
+    def read(body: str, by: Callable[[bytearray], object]) -> object:
+        try:
+            return by(bytearray(body, "utf-8"))
+        except ValueError:
+            return "refused"
+
+    large, small = (f'{{"image": "{"A" * length}", {more}{end}' for length in (LARGE, 1))
+    found, wanted = read(large, _parse_large), read(small, _parse)
+    if isinstance(found, dict) and isinstance(wanted, dict):
+        assert len(str(found.pop("image"))) == LARGE and wanted.pop("image") == "A"
+    assert repr(found) == repr(wanted)
 
 
 @given(st.text(max_size=300))

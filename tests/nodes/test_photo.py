@@ -9,8 +9,11 @@ import pytest
 import torch
 from PIL import Image
 
+from consistent_face.api.graph import FOLDER
+from consistent_face.api.pictures import LARGEST_PHOTO
 from consistent_face.core.errors import PhotoError
-from consistent_face.nodes.photo import NODES, FitPhoto, LoadPhoto
+from consistent_face.core.image import MAX_BYTES
+from consistent_face.nodes.photo import NODES, SERVICE_FOLDER, SERVICE_MAX_BYTES, FitPhoto, LoadPhoto
 
 PHOTOS = Path(__file__).resolve().parents[1] / "photos"
 
@@ -90,6 +93,27 @@ def test_files_that_are_refused(name: str) -> None:
     assert isinstance(LoadPhoto.validate_inputs(name), str)
     with pytest.raises(PhotoError):
         LoadPhoto.execute(name)
+
+
+def test_photos_of_the_service_may_have_more_bytes(input_folder: Path) -> None:
+    """It encodes them anew without loss. Nothing else counts as its photo: neither a link nor a name like it."""
+    large = (PHOTOS / "astronaut.jpg").read_bytes() + bytes(MAX_BYTES)
+    names = ("consistent-face/job/photo.jpg", "consistent-face-2/photo.jpg", "anna/consistent-face/photo.jpg")
+    for name in names:
+        (input_folder / name).parent.mkdir(parents=True)
+        (input_folder / name).write_bytes(large)
+    (input_folder / "consistent-face" / "link.jpg").symlink_to(input_folder / names[1])
+    assert LoadPhoto.execute(names[0]).args[0].shape == (1, 512, 512, 3)
+    for name in (*names[1:], "consistent-face/link.jpg", "consistent-face/../consistent-face-2/photo.jpg"):
+        with pytest.raises(PhotoError, match="at most 20 MB are read"):
+            LoadPhoto.execute(name)
+    (input_folder / names[0]).write_bytes(large + bytes(SERVICE_MAX_BYTES))
+    with pytest.raises(PhotoError, match="at most 100 MB are read"):
+        LoadPhoto.execute(names[0])
+
+
+def test_the_services_folder_and_limit_are_its_own() -> None:
+    assert (SERVICE_FOLDER, SERVICE_MAX_BYTES) == (FOLDER, LARGEST_PHOTO)
 
 
 def test_the_fingerprint_follows_the_content(input_folder: Path) -> None:
