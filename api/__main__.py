@@ -7,17 +7,17 @@ import time
 
 import uvicorn
 
-from . import logs
 from .app import create_app
-from .connections import options
-from .database import Database
-from .keys import SCOPES, Keys
-from .lock import AlreadyRunningError, hold
-from .sealing import Seal, printed_webhook_secret
-from .service import Service
-from .settings import Settings
-from .tables import OPEN
-from .webhooks import redeliver
+from .base import logs
+from .base.settings import Settings
+from .database.engine import Database
+from .database.keys import SCOPES, Keys
+from .database.tables import OPEN
+from .http.connections import options
+from .jobs.lock import AlreadyRunningError, hold
+from .jobs.service import Service
+from .jobs.webhooks import redeliver
+from .security.secrets import Seal, printed_webhook_secret
 
 
 def serve(settings: Settings) -> int:

@@ -12,18 +12,18 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from . import jobs, operations
-from .background import keep_going
-from .cleaning import sweep, sweep_once
-from .comfy import Comfy
-from .documents import openapi_of
-from .errors import BusyError, ContentTypeError, InputError, MethodError, NotFoundError, ServiceError
-from .observed import Observed
-from .service import Service
-from .settings import Settings
+from .base.background_tasks import keep_going
+from .base.errors import BusyError, ContentTypeError, InputError, MethodError, NotFoundError, ServiceError
+from .base.settings import Settings
+from .comfyui.client import Comfy
+from .http import job_routes, operations
+from .http.middleware import Observed
+from .http.openapi import openapi_of
+from .jobs.retention import sweep, sweep_once
+from .jobs.service import Service
+from .jobs.webhooks import deliver
+from .jobs.worker import work
 from .vendors import VENDORS, vendor_of
-from .webhooks import deliver
-from .worker import work
 
 STOP_SECONDS = 10.0  # for the jobs at hand at a graceful stop; what is not done then is taken up at the next start
 CLEAN_SECONDS = 5.0  # then, for what has ended meanwhile; what is not cleaned then is cleaned after the next start
@@ -47,7 +47,7 @@ def create_app(settings: Settings, run_jobs: bool = True) -> FastAPI:
     app = FastAPI(title="Consistent Face", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     for vendor in VENDORS.values():
         app.include_router(vendor.router)
-    app.include_router(jobs.router)
+    app.include_router(job_routes.router)
     app.include_router(operations.router)
     openapi_of(app)
     _handle_errors(app)

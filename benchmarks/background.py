@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..core.background.matting import replace_background
+from ..core.background.remover import BackgroundRemover
 from ..core.image import load_photo
-from ..core.matting import replace_background
-from ..core.remover import BackgroundRemover
 from ..tools.paths import ROOT, model_roots
 
 PHOTOS = sorted((ROOT / "tests" / "photos").glob("person?_v0.jpg"))

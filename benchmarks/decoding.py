@@ -31,10 +31,10 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from PIL import Image
 
-from ..api.database import Database
-from ..api.decoding import Decoding
-from ..api.keys import Keys
-from ..api.settings import Settings
+from ..api.base.settings import Settings
+from ..api.database.engine import Database
+from ..api.database.keys import Keys
+from ..api.media.decoding import Decoding
 from ..tests.api import bombs
 from ..tests.api.graphs import make
 from ..tools.paths import ROOT

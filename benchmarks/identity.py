@@ -24,7 +24,7 @@ from typing import Any
 
 import torch
 
-from ..core.faceid import EncodedIdentity, LayerTokens
+from ..core.ip_adapter.encoding import EncodedIdentity, LayerTokens
 from ..tools.paths import OFFLINE
 from . import unet
 
@@ -94,9 +94,9 @@ def span(start: Any, end: Any) -> float:
 
 
 def overhead(family: str, calls: int, rows: int) -> dict[str, float]:
-    from ..core.scope import Scope
-    from ..core.strength import Strength
-    from ..nodes.injection import inject
+    from ..core.ip_adapter.block_weights import Strength
+    from ..core.ip_adapter.schedule import Scope
+    from ..nodes.comfy.injection import inject
 
     model, (_, _, side) = unet.random_model(family), FAMILIES[family]
     patched = {"unet": inject(model, random_identity(family), Strength(), Scope())}
@@ -144,9 +144,9 @@ def added_syncs() -> int:
     """Synchronisations of three steps with CFG, range and mask, less those of the same steps without the identity."""
     import comfy.samplers
 
-    from ..core.scope import Scope
-    from ..core.strength import Strength
-    from ..nodes.injection import inject, scope
+    from ..core.ip_adapter.block_weights import Strength
+    from ..core.ip_adapter.schedule import Scope
+    from ..nodes.comfy.injection import inject, scope
 
     model = unet.random_model("sd15", narrow=True)
     widths = tuple(width // 10 for width in SD15_LAYERS)
@@ -173,9 +173,9 @@ def added_syncs() -> int:
 
 def prepare_ms(family: str, times: int) -> float:
     """Milliseconds (CPU) from tokens to keys and values of all layers, with structure."""
-    from ..core.adapter import Adapter
-    from ..core.faceid import encode
-    from ..core.variants import Kind
+    from ..core.ip_adapter.checkpoint import Adapter
+    from ..core.ip_adapter.encoding import encode
+    from ..core.ip_adapter.variants import Kind
 
     widths, context, _ = FAMILIES[family]
     keys, values = (tuple(torch.randn(width, context) for width in widths) for _ in "kv")
@@ -210,8 +210,8 @@ def faces(turns: int) -> dict[str, float]:
     import insightface
     from insightface.app import FaceAnalysis
 
+    from ..core.faces.analysis import FaceAnalyzer, _bgr
     from ..core.image import load_photo
-    from ..core.insight import FaceAnalyzer, _bgr
 
     path = Path(str(insightface.__file__)).parent / "data" / "images" / "t1.jpg"
     image = load_photo(str(path), path.name)[0]

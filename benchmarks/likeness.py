@@ -21,10 +21,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, one_hot
 
-from ..core.faces import Choice, Face, Faces, WithoutFace, choose_faces
-from ..core.identity import Identity, build_identity
+from ..core.faces.analysis import FaceAnalyzer
+from ..core.faces.detection import Choice, Face, Faces, WithoutFace, choose_faces
+from ..core.identity.build import Identity, build_identity
 from ..core.image import load_photo
-from ..core.insight import FaceAnalyzer
 from ..demo_model import people
 from ..demo_model.sface import SFace
 from ..tools import inprocess, offline, trained
@@ -78,8 +78,8 @@ class Models:
 
         import nodes  # ComfyUI's
 
-        from ..nodes.encoding import load_adapter
-        from ..nodes.folders import ADAPTERS
+        from ..nodes.comfy.encoding import load_adapter
+        from ..nodes.comfy.folders import ADAPTERS
 
         offline.make()
         random = {"checkpoint": "offline_sd15.safetensors", "adapter": "offline_faceid_plusv2_sd15.bin"}
@@ -95,7 +95,7 @@ class Models:
     def draw(self, identity: Identity, weight: float, count: int, seed: int) -> Tensor:
         """[count, 256, 256, 3], by Encode Identity and Apply Identity; the random adapter without its structure."""
         from ..nodes.apply import ApplyIdentity
-        from ..nodes.encoding import encode_identity
+        from ..nodes.comfy.encoding import encode_identity
 
         encoded = encode_identity(self.adapter, identity, None)
         model = ApplyIdentity.execute(self.model, encoded, weight, 0.0, 1.0, 0.0, 1.0)[0]

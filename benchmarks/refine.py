@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..core.enlarge import lanczos
+from ..core.detail.upscale import lanczos
 from ..core.image import load_photo
 from ..tools import inprocess
 from ..tools.paths import ROOT

@@ -23,13 +23,13 @@ from tempfile import TemporaryDirectory
 import aiohttp
 import psutil
 
-from ..api.comfy import Comfy
-from ..api.graph import fill, load, photo_name, settle
-from ..api.keys import Keys
-from ..api.order import Order
-from ..api.parts import cut, parts
-from ..api.service import Service
-from ..api.settings import Settings
+from ..api.base.order import Order
+from ..api.base.settings import Settings
+from ..api.comfyui.client import Comfy
+from ..api.comfyui.workflow import fill, load, photo_name, settle
+from ..api.database.keys import Keys
+from ..api.jobs.batches import cut, parts
+from ..api.jobs.service import Service
 from ..tests.api.graphs import make
 from ..tools.paths import ROOT
 from ..tools.server import ComfyServer, comfyui, free_port

@@ -22,9 +22,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
-from ..core.enlarge import lanczos
+from ..core.detail.tiles import Grid, lay
+from ..core.detail.upscale import lanczos
 from ..core.image import load_photo
-from ..core.tiles import Grid, lay
 from ..tools import inprocess
 from ..tools.paths import ROOT
 

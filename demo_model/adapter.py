@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..core.projection import FaceProjection
+from ..core.ip_adapter.projection import FaceProjection
 from .unet import CONTEXT, WIDTH, Face
 
 EMBEDDING = 512

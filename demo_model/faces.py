@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ..core.alignment import ARCFACE_POINTS
+from ..core.faces.alignment import ARCFACE_POINTS
 from .networks import Network
 
 CROP = 112  # the recogniser's side

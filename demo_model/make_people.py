@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ..core.faces import Face
-from ..core.insight import FaceAnalyzer
+from ..core.faces.analysis import FaceAnalyzer
+from ..core.faces.detection import Face
 from ..tools import offline
 from ..tools.host import download
 from ..tools.paths import OFFLINE

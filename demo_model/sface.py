@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ..core.alignment import align
-from ..core.faces import Face
+from ..core.faces.alignment import align
+from ..core.faces.detection import Face
 from ..tools.host import download
 from ..tools.paths import CACHE
 

@@ -9,7 +9,6 @@ from . import (
     detailer,
     faceid,
     faces,
-    folders,
     identity,
     photo,
     pose,
@@ -18,6 +17,7 @@ from . import (
     score,
     upscale,
 )
+from .comfy import folders
 
 
 class ConsistentFaceExtension(ComfyExtension):

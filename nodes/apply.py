@@ -4,9 +4,9 @@ from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..core.faceid import EncodedIdentity as Encoded
-from ..core.strength import Curve, Scaling, Strength
-from .injection import inject, scope
+from ..core.ip_adapter.block_weights import Curve, Scaling, Strength
+from ..core.ip_adapter.encoding import EncodedIdentity as Encoded
+from .comfy.injection import inject, scope
 from .types import EncodedIdentity
 
 CATEGORY = "consistent face/faceid"

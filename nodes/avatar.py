@@ -2,7 +2,7 @@
 
 from comfy_api.latest import io
 
-from ..core.avatar import DEFAULT_PROMPT, avatar_prompt
+from ..core.avatar_prompt import DEFAULT_PROMPT, avatar_prompt
 
 
 class WriteAvatarPrompt(io.ComfyNode):

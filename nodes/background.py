@@ -8,10 +8,10 @@ import torch
 from comfy_api.latest import io, ui
 from torch import Tensor
 
+from ..core.background.matting import parse_colour, replace_background
+from ..core.background.remover import BackgroundRemover as Remover
 from ..core.errors import ConsistentFaceError
-from ..core.matting import parse_colour, replace_background
-from ..core.remover import BackgroundRemover as Remover
-from . import folders
+from .comfy import folders
 from .types import BackgroundRemover
 
 CATEGORY = "consistent face/background"

@@ -6,20 +6,21 @@ from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..core.attention import Scope
+from ..core.detail.framing import refined_side
+from ..core.detail.plan import make_plan
+from ..core.detail.targets import Target, from_boxes, from_faces, from_mask, from_sheet, unite
 from ..core.errors import IdentityError
-from ..core.faceid import EncodedIdentity
-from ..core.framing import refined_side
-from ..core.insight import FaceAnalyzer
-from ..core.plan import make_plan
-from ..core.sheet import PoseSheet
-from ..core.shown import before_and_after
-from ..core.strength import Strength
-from ..core.targets import Target, from_boxes, from_faces, from_mask, from_sheet, unite
-from . import stage, types
-from .injection import inject
-from .refining import refine_targets
-from .sampling import Models
+from ..core.faces.analysis import FaceAnalyzer
+from ..core.faces.previews import before_and_after
+from ..core.ip_adapter.attention import Scope
+from ..core.ip_adapter.block_weights import Strength
+from ..core.ip_adapter.encoding import EncodedIdentity
+from ..core.openpose.sheet import PoseSheet
+from . import types
+from .comfy import stage
+from .comfy.injection import inject
+from .comfy.refining import refine_targets
+from .comfy.sampling import Models
 
 CATEGORY = "consistent face/refine"
 

@@ -6,15 +6,15 @@ import folder_paths
 from comfy.clip_vision import ClipVisionModel
 from comfy_api.latest import io, ui
 
-from ..core.adapter import Adapter as AdapterFile
-from ..core.adapter import describe_recogniser, trained_with
-from ..core.catalog import missing
-from ..core.faceid import EncodedIdentity as Encoded
-from ..core.faceid import combine
-from ..core.identity import Identity as Person
-from ..core.variants import AUTO, SETTINGS
-from .encoding import encode_identity, load_adapter
-from .folders import ADAPTERS
+from ..core.identity.build import Identity as Person
+from ..core.ip_adapter.checkpoint import Adapter as AdapterFile
+from ..core.ip_adapter.checkpoint import describe_recogniser, trained_with
+from ..core.ip_adapter.encoding import EncodedIdentity as Encoded
+from ..core.ip_adapter.encoding import combine
+from ..core.ip_adapter.variants import AUTO, SETTINGS
+from ..core.model_catalog import missing
+from .comfy.encoding import encode_identity, load_adapter
+from .comfy.folders import ADAPTERS
 from .types import Adapter, EncodedIdentity, Identity
 
 CATEGORY = "consistent face/faceid"

@@ -6,14 +6,15 @@ import folder_paths
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..core import catalog
+from ..core import model_catalog
 from ..core.errors import ModelMissingError
-from ..core.faces import Choice, Faces, Select, WithoutFace, choose_faces
-from ..core.insight import FaceAnalyzer
-from ..core.overlay import draw_overlay
-from ..core.pack import Provider
-from ..core.shown import found_faces
-from . import folders, types
+from ..core.faces.analysis import FaceAnalyzer
+from ..core.faces.detection import Choice, Faces, Select, WithoutFace, choose_faces
+from ..core.faces.model_pack import Provider
+from ..core.faces.overlay import draw_overlay
+from ..core.faces.previews import found_faces
+from . import types
+from .comfy import folders
 
 CATEGORY = "consistent face/faces"
 PACKS = f"{folders.INSIGHTFACE}/models"
@@ -59,12 +60,12 @@ class LoadFaceAnalysis(io.ComfyNode):
     def execute(cls, model: str, provider: str) -> io.NodeOutput:
         folder = _packs().get(model)
         if folder is None:
-            raise ModelMissingError(catalog.missing(model, PACKS))
+            raise ModelMissingError(model_catalog.missing(model, PACKS))
         return io.NodeOutput(FaceAnalyzer(folder, Provider(provider)))
 
     @classmethod
     def validate_inputs(cls, model: str | None) -> bool | str:
-        return True if model is None or model in _packs() else catalog.missing(model, PACKS)
+        return True if model is None or model in _packs() else model_catalog.missing(model, PACKS)
 
 
 class AnalyzeFaces(io.ComfyNode):

@@ -6,12 +6,12 @@ import folder_paths
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..core.identity import Identity as Person
-from ..core.identity import Strangers, build_identity, describe, from_crops
-from ..core.recognisers import SAME_PERSON
-from ..core.report import draw_report
-from .folders import IDENTITIES, stamp
-from .storage import load_identity, save_identity
+from ..core.identity.build import Identity as Person
+from ..core.identity.build import Strangers, build_identity, describe, from_crops
+from ..core.identity.recognizers import SAME_PERSON
+from ..core.identity.report import draw_report
+from .comfy.folders import IDENTITIES, stamp
+from .comfy.storage import load_identity, save_identity
 from .types import Faces, Identity
 
 CATEGORY = "consistent face/faces"

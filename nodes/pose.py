@@ -5,10 +5,10 @@ from typing import Any
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..core.figure import Build
-from ..core.presets import MAX_FIGURES, Preset, draw_preset
-from ..core.sheet import MULTIPLE, PoseSheet, from_people, from_picture
-from ..core.skeleton import Lines
+from ..core.openpose.body import Build
+from ..core.openpose.presets import MAX_FIGURES, Preset, draw_preset
+from ..core.openpose.sheet import MULTIPLE, PoseSheet, from_people, from_picture
+from ..core.openpose.skeleton import Lines
 from . import types
 
 CATEGORY = "consistent face/pose"

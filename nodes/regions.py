@@ -4,8 +4,8 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..core.faces import Faces as Found
-from ..core.regions import mask_faces
+from ..core.faces.detection import Faces as Found
+from ..core.faces.masks import mask_faces
 from .types import Faces
 
 CATEGORY = "consistent face/faces"

@@ -7,10 +7,10 @@ import folder_paths
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..core.classifier import OnnxClassifier
-from ..core.conceal import Concealment
-from ..core.safety import Classifier, describe, guard, judge
-from . import folders
+from ..core.safety.check import Classifier, describe, guard, judge
+from ..core.safety.classifier import OnnxClassifier
+from ..core.safety.conceal import Concealment
+from .comfy import folders
 from .types import SafetyClassifier, SafetyVerdicts
 
 CATEGORY = "consistent face/safety"

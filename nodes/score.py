@@ -3,10 +3,10 @@
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..core.identity import Identity as Person
-from ..core.insight import FaceAnalyzer
-from ..core.likeness import describe, ranking, score
-from ..core.recognisers import SAME_PERSON
+from ..core.faces.analysis import FaceAnalyzer
+from ..core.identity.build import Identity as Person
+from ..core.identity.recognizers import SAME_PERSON
+from ..core.identity.similarity import describe, ranking, score
 from .types import FaceAnalysis, Identity
 
 CATEGORY = "consistent face/faces"

@@ -8,13 +8,13 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..core.crops import check_size
-from ..core.enlarge import by_network, lanczos, reduce_for, tiles
-from ..core.tiles import Mode
-from . import stage
-from .progress import say
-from .refining import refine_tiles
-from .sampling import Models
+from ..core.boxes import check_size
+from ..core.detail.tiles import Mode
+from ..core.detail.upscale import by_network, lanczos, reduce_for, tiles
+from .comfy import stage
+from .comfy.progress import say
+from .comfy.refining import refine_tiles
+from .comfy.sampling import Models
 
 CATEGORY = "consistent face/refine"
 TILE, SMALLEST_TILE = 512, 128  # of the upscale model, halved where memory is short

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import aiohttp
 
-from ..api.graph import PARAMETERS, load
-from ..api.order import Value
-from ..core import catalog
+from ..api.base.order import Value
+from ..api.comfyui.workflow import PARAMETERS, load
+from ..core import model_catalog
 from . import offline, trained
 from .demo_page import Shown, page
 from .demo_requests import REQUESTS, Request
@@ -75,7 +75,7 @@ def small_models(request: Request, names: Mapping[str, str]) -> dict[str, Value]
 def real_models_present(workflow: str) -> bool:
     """Whether every file that the workflow names is there."""
     values = [value for node in load(workflow).values() for value in node["inputs"].values() if isinstance(value, str)]
-    files = [file for value in values for file in (catalog.find(value), *catalog.pack(value)) if file]
+    files = [file for value in values for file in (model_catalog.find(value), *model_catalog.pack(value)) if file]
     return all(installed(file, model_roots()) is not None for file in files)
 
 

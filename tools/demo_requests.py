@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..api.graph import PARAMETERS
+from ..api.comfyui.workflow import PARAMETERS
 from ..api.vendors.documents import MODELSLAB_EXAMPLES, SEGMIND_EXAMPLE
 from .paths import ROOT
 

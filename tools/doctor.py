@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from ..core.catalog import FILES, ModelFile
+from ..core.model_catalog import FILES, ModelFile
 from . import chromium, offline
 from .models import has_right_hash, has_right_size, installed
 from .paths import COMFYUI, OFFLINE, model_roots

@@ -14,7 +14,7 @@ from huggingface_hub.file_download import http_get
 from huggingface_hub.utils import build_hf_headers
 from huggingface_hub.utils.logging import set_verbosity_error
 
-from ..core.catalog import FILES, HUGGINGFACE, ModelFile, find, pack
+from ..core.model_catalog import FILES, HUGGINGFACE, ModelFile, find, pack
 from .paths import MODELS, model_roots
 
 WRONG = "{file.name} from {file.url} is not the file that was expected and was not installed: retry."

@@ -1,6 +1,6 @@
 """`python dev.py serve`: ComfyUI with the pack, and the web service before it, for use, until Ctrl-C.
 
-Other arguments go to ComfyUI; the service is set by CONSISTENT_FACE_* (see api/settings.py).
+Other arguments go to ComfyUI; the service is set by CONSISTENT_FACE_* (see api/base/settings.py).
 """
 
 import argparse

@@ -116,7 +116,7 @@ def service(
 
     Args:
         log: file that takes all that the service says.
-        settings: names and values of api/settings.py; the environment's own win.
+        settings: names and values of api/base/settings.py; the environment's own win.
         own_folders: whether ComfyUI uses the folders that `command` gives it.
     """
     folders = {"comfy_input": BASE / "input", "comfy_output": BASE / "output"} if own_folders else {}

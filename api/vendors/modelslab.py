@@ -16,12 +16,12 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
-from ..errors import BusyError, InputError, NotFoundError, ServiceError
-from ..intake import is_url
-from ..requests import read
-from ..service import Service
-from ..submission import Wanted, submit
-from ..tables import JobRow
+from ..base.errors import BusyError, InputError, NotFoundError, ServiceError
+from ..database.tables import JobRow
+from ..http.requests import read
+from ..http.submission import Wanted, submit
+from ..jobs.service import Service
+from ..media.intake import is_url
 from . import modelslab_bucket
 from .documents import MODELSLAB_ANSWER, MODELSLAB_ERROR, MODELSLAB_EXAMPLES, answers, described, json_content
 from .values import (

@@ -12,9 +12,9 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 from pydantic import Field
 
-from ..errors import InputError, StorageError
-from ..requests import Asked, read
-from ..storage import Bucket, BucketAccess
+from ..base.errors import InputError, StorageError
+from ..http.requests import Asked, read
+from ..media.storage import Bucket, BucketAccess
 from .documents import MODELSLAB_EXAMPLES, described
 from .values import Fields, address, parse, warnings_header
 

@@ -13,12 +13,12 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 from pydantic import Field
 
-from ..errors import InputError, NotFoundError, PictureError, ServiceError
-from ..intake import is_url
-from ..requests import Asked, read
-from ..service import Service
-from ..submission import Wanted, submit
-from ..tables import JobRow
+from ..base.errors import InputError, NotFoundError, PictureError, ServiceError
+from ..database.tables import JobRow
+from ..http.requests import Asked, read
+from ..http.submission import Wanted, submit
+from ..jobs.service import Service
+from ..media.intake import is_url
 from .documents import ENVELOPE, QOLABA_EXAMPLES, answers, described, json_content
 from .values import Fields, Picture, Prompt, Real, Whole, parse, warnings_header
 

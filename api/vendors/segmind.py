@@ -13,12 +13,12 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import Field
 
-from ..errors import ContentTypeError, CreditsError, InputError, ServiceError
-from ..keys import Caller
-from ..requests import Asked, read
-from ..service import Service
-from ..submission import Wanted, submit
-from ..tables import JobRow
+from ..base.errors import ContentTypeError, CreditsError, InputError, ServiceError
+from ..database.keys import Caller
+from ..database.tables import JobRow
+from ..http.requests import Asked, read
+from ..http.submission import Wanted, submit
+from ..jobs.service import Service
 from .documents import JPEG_OR_JSON, SEGMIND_ERROR, SEGMIND_EXAMPLE, answers, described
 from .values import LARGEST_SEED, PHOTO_KINDS, Fields, Picture, Prompt, Real, Whole, parse, warnings_header
 

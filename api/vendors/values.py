@@ -11,8 +11,8 @@ from typing import Annotated, Any, TypeVar, cast
 from annotated_types import Ge, Le
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, ValidationInfo
 
-from ..errors import InputError
-from ..urls import URLError, parsed
+from ..base.errors import InputError
+from ..security.urls import URLError, parsed
 
 ABSENT = (None, "", "None", "null")
 PHOTO_KINDS = ("NoFaceError", "FaceTooSmallError", "PhotoError")  # failures that the caller's picture is to blame for

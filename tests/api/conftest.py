@@ -12,13 +12,13 @@ import pytest
 import requests
 import uvicorn
 
-from consistent_face.api import graph as api_graph
 from consistent_face.api.app import create_app
-from consistent_face.api.connections import options
-from consistent_face.api.keys import Keys
-from consistent_face.api.service import Service
-from consistent_face.api.settings import Settings
-from consistent_face.api.tables import Base
+from consistent_face.api.base.settings import Settings
+from consistent_face.api.comfyui import workflow as api_graph
+from consistent_face.api.database.keys import Keys
+from consistent_face.api.database.tables import Base
+from consistent_face.api.http.connections import options
+from consistent_face.api.jobs.service import Service
 from consistent_face.tests.api import graphs
 from consistent_face.tools.server import ComfyServer, free_port
 

@@ -3,9 +3,9 @@
 import json
 from pathlib import Path
 
-from consistent_face.api.graph import WORKFLOWS as SHIPPED
-from consistent_face.api.graph import Graph
-from consistent_face.api.parameters import PARAMETERS, Slot, real, seed, text, whole
+from consistent_face.api.comfyui.parameters import PARAMETERS, Slot, real, seed, text, whole
+from consistent_face.api.comfyui.workflow import WORKFLOWS as SHIPPED
+from consistent_face.api.comfyui.workflow import Graph
 
 
 def _anything(name: str, found: object) -> object:

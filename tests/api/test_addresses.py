@@ -12,11 +12,11 @@ import pytest
 from aiohttp import web
 from PIL import Image
 
-from consistent_face.api.addresses import guarded_session, is_public
-from consistent_face.api.errors import PictureError
-from consistent_face.api.intake import Intake
-from consistent_face.api.pictures import accept
-from consistent_face.api.settings import Settings
+from consistent_face.api.base.errors import PictureError
+from consistent_face.api.base.settings import Settings
+from consistent_face.api.media.intake import Intake
+from consistent_face.api.media.pictures import accept
+from consistent_face.api.security.public_addresses import guarded_session, is_public
 from consistent_face.tests.api.conftest import PHOTO
 from consistent_face.tools.server import free_port
 

@@ -5,8 +5,8 @@ import ipaddress
 import pytest
 from pydantic import ValidationError
 
-from consistent_face.api.callers import caller_of, counted, is_trusted
-from consistent_face.api.settings import Settings
+from consistent_face.api.base.client_addresses import caller_of, counted, is_trusted
+from consistent_face.api.base.settings import Settings
 
 PROXIES = ("10.0.0.0/8", "2001:db8:ffff::/48")
 

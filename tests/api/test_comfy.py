@@ -10,8 +10,9 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from consistent_face.api import comfy, graph
-from consistent_face.api.order import Failure, Order, Picture
+from consistent_face.api.base.order import Failure, Order, Picture
+from consistent_face.api.comfyui import client as comfy
+from consistent_face.api.comfyui import workflow
 
 ID = "11111111-2222-4333-8444-555555555555"
 GRAPH = {
@@ -163,7 +164,7 @@ async def test_a_new_order_is_queued_under_its_own_id(client: comfy.Comfy, fake:
     order = Order("face_consistency", {"seed": 5}, id=ID)
     fake.jobs = [None, COMPLETED]
     await client.run(order)
-    filled = graph.fill(order, graph.load("face_consistency"))
+    filled = workflow.fill(order, workflow.load("face_consistency"))
     assert fake.posted == [{"prompt": filled, "prompt_id": ID, "client_id": ID}]
 
 
@@ -258,7 +259,7 @@ async def test_a_server_that_is_not_there() -> None:
 
 
 def test_a_reason_is_never_a_page() -> None:
-    from consistent_face.api.answers import reasons
+    from consistent_face.api.comfyui.responses import reasons
 
     fault = {"message": "Value not in list", "details": "x" * 10_000}
     assert len(reasons(json.dumps({"node_errors": {"5": {"errors": [fault]}}}).encode(), GRAPH)) == 1000

@@ -21,13 +21,13 @@ import pytest
 import requests
 from PIL import Image
 
-from consistent_face.api import decoding
-from consistent_face.api.comfy import ComfyError
-from consistent_face.api.database import Database
-from consistent_face.api.decoding import Decoding
-from consistent_face.api.errors import OverloadedError, PictureError, StorageError
-from consistent_face.api.keys import Keys
-from consistent_face.api.settings import ROOT, Settings
+from consistent_face.api.base.errors import OverloadedError, PictureError, StorageError
+from consistent_face.api.base.settings import ROOT, Settings
+from consistent_face.api.comfyui.client import ComfyError
+from consistent_face.api.database.engine import Database
+from consistent_face.api.database.keys import Keys
+from consistent_face.api.media import decoding
+from consistent_face.api.media.decoding import Decoding
 from consistent_face.tests.api import bombs
 from consistent_face.tests.api.conftest import PHOTO, serving
 from consistent_face.tests.api.test_pictures import made
@@ -198,7 +198,7 @@ async def test_decoders_know_none_of_the_services_secrets(path: Path, monkeypatc
 
 def test_a_decoder_imports_little() -> None:
     """It starts in a tenth of a second, and has no code of the service to be turned against it."""
-    listed = "import sys, api.decoder; print(*sys.modules)"
+    listed = "import sys, api.media.decoder_process; print(*sys.modules)"
     found = subprocess.run([sys.executable, "-c", listed], cwd=ROOT, capture_output=True, text=True, check=True)
     tops = {name.partition(".")[0] for name in found.stdout.split()}
     assert not tops & {"aiohttp", "asyncio", "fastapi", "numpy", "pydantic", "sqlalchemy", "starlette", "torch"}

@@ -14,8 +14,8 @@ import requests
 from PIL import Image
 from sqlalchemy import text
 
-from consistent_face.api.cleaning import remove_strays
-from consistent_face.api.tables import JobRow
+from consistent_face.api.database.tables import JobRow
+from consistent_face.api.jobs.retention import remove_strays
 from consistent_face.tests.api.conftest import Running, Settings, serving
 from consistent_face.tools.server import ComfyServer
 
@@ -147,7 +147,7 @@ def test_jobs_expire_by_themselves(
     consistency: Callable[..., dict],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("consistent_face.api.cleaning.SWEEP", 0.1)
+    monkeypatch.setattr("consistent_face.api.jobs.retention.SWEEP", 0.1)
     with serving(with_comfy.model_copy(update={"retention_s": 1.0})) as running:
         body = consistency(image=base64.b64encode(face).decode())
         answer = running.post("/getImagetoImage", body).json()
@@ -163,7 +163,7 @@ def test_a_job_that_waits_too_long_is_given_up(
     settings: Settings, face: bytes, consistency: Callable[..., dict], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its ComfyUI never answers; the photo goes all the same."""
-    monkeypatch.setattr("consistent_face.api.cleaning.SWEEP", 0.1)
+    monkeypatch.setattr("consistent_face.api.jobs.retention.SWEEP", 0.1)
     with serving(settings.model_copy(update={"retention_s": 0.5, "workers": 1})) as running:
         body = consistency(image=base64.b64encode(face).decode(), celery=True)
         job = running.post("/getImagetoImage", body).json()["task_id"]

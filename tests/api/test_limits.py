@@ -11,7 +11,8 @@ import pytest
 import requests
 from requests.adapters import HTTPAdapter
 
-from consistent_face.api import bodies, connections, service
+from consistent_face.api.http import bodies, connections
+from consistent_face.api.jobs import service
 from consistent_face.tests.api.conftest import Running, Settings, serving
 
 GEN = "/api/v1/enterprise/face_gen/make_gen"

@@ -15,8 +15,8 @@ import pytest
 import requests
 
 from consistent_face.api.__main__ import main
-from consistent_face.api.lock import AlreadyRunningError, hold
-from consistent_face.api.logs import JsonFormatter, redacted
+from consistent_face.api.base.logs import JsonFormatter, redacted
+from consistent_face.api.jobs.lock import AlreadyRunningError, hold
 from consistent_face.tests.api.conftest import Running, Settings, serving
 from consistent_face.tools.paths import ROOT
 from consistent_face.tools.server import free_port
@@ -194,7 +194,7 @@ def test_a_fault_in_one_job_does_not_end_the_work(
     running: Running, consistency: Callable[..., dict], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as broken:
-        broken.setattr("consistent_face.api.runner.fill", lambda *_: 1 / 0)
+        broken.setattr("consistent_face.api.jobs.runner.fill", lambda *_: 1 / 0)
         answer = running.post("/getImagetoImage", consistency()).json()
         assert (answer["status"], answer["error_data"]) == ("FAILED", "Internal error: tell the operator the job's id.")
     for _ in range(4):

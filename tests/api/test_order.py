@@ -4,7 +4,7 @@ from uuid import UUID
 
 import pytest
 
-from consistent_face.api.order import Job, Order
+from consistent_face.api.base.order import Job, Order
 
 
 def test_every_order_has_its_own_canonical_id() -> None:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from consistent_face.api import graph
-from consistent_face.api.order import Order, OrderError, Value
+from consistent_face.api.base.order import Order, OrderError, Value
+from consistent_face.api.comfyui import workflow as graph
 
 AVATAR: dict[str, tuple[Value, str, str]] = {
     "photo": ("anna.png", "Photo", "image"),

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from consistent_face.api.bodies import LARGE, _parse, _parse_large
-from consistent_face.api.errors import InputError, PictureError
-from consistent_face.api.logs import redacted
-from consistent_face.api.sources import decode
+from consistent_face.api.base.errors import InputError, PictureError
+from consistent_face.api.base.logs import redacted
+from consistent_face.api.http.bodies import LARGE, _parse, _parse_large
+from consistent_face.api.media.sources import decode
 from consistent_face.api.vendors.modelslab import MakeGen, _fit
 from consistent_face.api.vendors.qolaba import Avatar, Consistency
 from consistent_face.api.vendors.segmind import ConsistentCharacter

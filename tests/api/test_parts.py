@@ -2,9 +2,9 @@
 
 import pytest
 
-from consistent_face.api.graph import PARAMETERS, fill, load
-from consistent_face.api.order import Order
-from consistent_face.api.parts import cut, parts
+from consistent_face.api.base.order import Order
+from consistent_face.api.comfyui.workflow import PARAMETERS, fill, load
+from consistent_face.api.jobs.batches import cut, parts
 
 FOR_PEOPLE = {"PreviewImage", "PreviewAny", "ConsistentFace_ScoreIdentity"}
 

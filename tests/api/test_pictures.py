@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
-from consistent_face.api.containers import MalformedError, TooMuchError, look
-from consistent_face.api.errors import PictureError
-from consistent_face.api.metadata import strip
-from consistent_face.api.pictures import MAX_SIDE, MIN_SIDE, accept, deliverable, low_res
-from consistent_face.api.settings import Settings
+from consistent_face.api.base.errors import PictureError
+from consistent_face.api.base.settings import Settings
+from consistent_face.api.media.containers import MalformedError, TooMuchError, look
+from consistent_face.api.media.metadata import strip
+from consistent_face.api.media.pictures import MAX_SIDE, MIN_SIDE, accept, deliverable, low_res
 from consistent_face.core import image as core_image
 from consistent_face.tests.api import bombs
 
@@ -267,7 +267,7 @@ def test_usual_progressive_files_keep_far_from_the_bound() -> None:
 
 
 def test_what_would_be_too_large_for_comfyui_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("consistent_face.api.pictures.LARGEST_PHOTO", 1000)
+    monkeypatch.setattr("consistent_face.api.media.pictures.LARGEST_PHOTO", 1000)
     with pytest.raises(PictureError, match=r"image has \d+ bytes without loss: send it as a JPEG, or smaller"):
         accept(made("PNG"), "image", 10**6, 10**6)
 

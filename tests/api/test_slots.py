@@ -5,10 +5,10 @@ import asyncio
 import pytest
 from limits import parse
 
-from consistent_face.api import slots
-from consistent_face.api.errors import BusyError, OverloadedError
-from consistent_face.api.gate import Gate
-from consistent_face.api.slots import Rates, Slots
+from consistent_face.api.base import limits
+from consistent_face.api.base.errors import BusyError, OverloadedError
+from consistent_face.api.base.limits import Rates, Slots
+from consistent_face.api.jobs.exclusive_runs import Gate
 
 
 class Holder:
@@ -65,7 +65,7 @@ async def test_who_finds_all_places_taken_by_others_is_told_so() -> None:
 
 def test_a_rate_is_kept_and_says_when_it_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
-    monkeypatch.setattr(slots.time, "monotonic", lambda: now)
+    monkeypatch.setattr(limits.time, "monotonic", lambda: now)
     rates, rate = Rates(), parse("3/minute")
     assert [rates.wait(rate, "x", "a") for _ in range(3)] == [0, 0, 0]
     now = 150.0
@@ -76,8 +76,8 @@ def test_a_rate_is_kept_and_says_when_it_is_over(monkeypatch: pytest.MonkeyPatch
 
 def test_a_million_addresses_leave_little_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
-    monkeypatch.setattr(slots.time, "monotonic", lambda: now)
-    monkeypatch.setattr(slots, "MOST_HOLDERS", 1000)
+    monkeypatch.setattr(limits.time, "monotonic", lambda: now)
+    monkeypatch.setattr(limits, "MOST_HOLDERS", 1000)
     rates, rate = Rates(), parse("30/minute")
     for number in range(5000):
         rates.wait(rate, "wrong key", str(number))

@@ -14,9 +14,9 @@ import pytest
 import requests
 from sqlalchemy import update
 
-from consistent_face.api import worker
-from consistent_face.api.storage import LONGEST_LINK, BucketAccess
-from consistent_face.api.tables import JobRow
+from consistent_face.api.database.tables import JobRow
+from consistent_face.api.jobs import worker
+from consistent_face.api.media.storage import LONGEST_LINK, BucketAccess
 from consistent_face.tests.api.conftest import Running, Settings, serving
 from consistent_face.tools.server import free_port
 

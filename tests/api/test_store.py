@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from consistent_face.api.keys import Keys
-from consistent_face.api.store import Store
-from consistent_face.api.tables import Hook, JobRow, Key
+from consistent_face.api.database.keys import Keys
+from consistent_face.api.database.tables import Hook, JobRow, Key
+from consistent_face.api.database.transitions import Store
 
 OUTPUTS = [{"name": "x.png", "unsafe": False}]
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from consistent_face.api.urls import URLError, host_of, parsed
+from consistent_face.api.security.urls import URLError, host_of, parsed
 from consistent_face.tests.api.conftest import Running
 
 GEN = "/api/v1/enterprise/face_gen/make_gen"

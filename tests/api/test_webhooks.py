@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from consistent_face.api.__main__ import main
-from consistent_face.api.service import Service
-from consistent_face.api.tables import Hook, JobRow
+from consistent_face.api.database.tables import Hook, JobRow
+from consistent_face.api.jobs.service import Service
 from consistent_face.api.vendors import modelslab
 from consistent_face.tests.api.conftest import Running, Settings, serving
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from consistent_face.api.graph import WORKFLOWS
+from consistent_face.api.comfyui.workflow import WORKFLOWS
 from consistent_face.tests.api.conftest import PHOTO, Running, Settings, serving
 from consistent_face.tests.api.graphs import STAND_INS, landed
 from consistent_face.tools.demo import small_values
@@ -66,7 +66,7 @@ def test_a_batch_is_the_same_pictures_in_one_prompt_and_in_several(
     shipped: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Noise is drawn by index; a batch of another size changes the arithmetic by rounding alone."""
-    monkeypatch.setattr("consistent_face.api.parameters.random.randint", lambda low, high: 4711)
+    monkeypatch.setattr("consistent_face.api.comfyui.parameters.random.randint", lambda low, high: 4711)
     body = {"image": text(PHOTO), "prompt": "a portrait", "width": 264, "height": 264, "num_inference_steps": 3}
     made = []
     for largest in (3, 1, 2):

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from torch import Tensor
 
+from consistent_face.core.faces.analysis import FaceAnalyzer
 from consistent_face.core.image import load_photo
-from consistent_face.core.insight import FaceAnalyzer
 
 PHOTOS = Path(__file__).resolve().parents[1] / "photos"
 

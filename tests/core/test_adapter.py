@@ -7,12 +7,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from consistent_face.core.adapter import Adapter, check_identity, check_sight, describe_recogniser, read_adapter
 from consistent_face.core.errors import IdentityError, WrongModelError
-from consistent_face.core.faces import Recogniser
-from consistent_face.core.identity import Identity
-from consistent_face.core.recognisers import BUFFALO_L, GLINTR100, KNOWN
-from consistent_face.core.variants import PUBLISHED, Kind, recognise
+from consistent_face.core.faces.detection import Recogniser
+from consistent_face.core.identity.build import Identity
+from consistent_face.core.identity.recognizers import BUFFALO_L, GLINTR100, KNOWN
+from consistent_face.core.ip_adapter.checkpoint import (
+    Adapter,
+    check_identity,
+    check_sight,
+    describe_recogniser,
+    read_adapter,
+)
+from consistent_face.core.ip_adapter.variants import PUBLISHED, Kind, recognise
 from consistent_face.tests import adapters
 from consistent_face.tests.adapters import SD15, SDXL
 

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from consistent_face.core.attention import IdentityAttention
-from consistent_face.core.crops import Crops, Region
+from consistent_face.core.boxes import Crops, Region
 from consistent_face.core.errors import IdentityError
-from consistent_face.core.faceid import LayerTokens
-from consistent_face.core.scope import AREAS, CROPS, POSITIVE, SCHEDULE, Scope, conditional
+from consistent_face.core.ip_adapter.attention import IdentityAttention
+from consistent_face.core.ip_adapter.encoding import LayerTokens
+from consistent_face.core.ip_adapter.schedule import AREAS, CROPS, POSITIVE, SCHEDULE, Scope, conditional
 
 HEADS, WIDTH, TEXT = 2, 8, 5
 HEIGHT, LENGTH = 4, 6

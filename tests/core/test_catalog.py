@@ -5,15 +5,15 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from consistent_face.core import catalog
-from consistent_face.core.catalog import FILES
+from consistent_face.core import model_catalog
+from consistent_face.core.model_catalog import FILES
 
 # What a workflow of each set cannot run without, as folders.
 DIFFUSION = {"checkpoints", "ipadapter", "clip_vision", "controlnet", "upscale_models", "rembg", "safety"}
 NEEDED = {
-    "sd15": {*DIFFUSION, catalog.BUFFALO_FOLDER},
-    "sdxl": {*DIFFUSION, catalog.BUFFALO_FOLDER},
-    "faces": {catalog.BUFFALO_FOLDER},
+    "sd15": {*DIFFUSION, model_catalog.BUFFALO_FOLDER},
+    "sdxl": {*DIFFUSION, model_catalog.BUFFALO_FOLDER},
+    "faces": {model_catalog.BUFFALO_FOLDER},
 }
 
 
@@ -22,7 +22,7 @@ def test_names_and_urls_are_unique() -> None:
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
-def test_record_is_well_formed(file: catalog.ModelFile) -> None:
+def test_record_is_well_formed(file: model_catalog.ModelFile) -> None:
     url = urlsplit(file.url)
     assert url.scheme == "https" and url.netloc in ("huggingface.co", "github.com")
     assert file.bytes is None or file.bytes > 1_000_000
@@ -36,7 +36,7 @@ def test_set_holds_a_whole_workflow(name: str) -> None:
     files = [file for file in FILES if name in file.sets]
     assert {file.folder for file in files} == NEEDED[name]
     assert all(file.bytes and file.sha256 for file in files), "what a set fetches can be verified"
-    recognition = [file for file in files if file.folder == catalog.BUFFALO_FOLDER]
+    recognition = [file for file in files if file.folder == model_catalog.BUFFALO_FOLDER]
     assert len(recognition) == 2
     assert len(files) - len(recognition) == len(NEEDED[name]) - 1, "one file for each other folder"
 
@@ -47,25 +47,25 @@ def test_only_research_weights_are_not_for_commerce() -> None:
 
 def test_find_accepts_a_subfolder() -> None:
     for name in ("w600k_r50.onnx", "mine/w600k_r50.onnx", r"mine\w600k_r50.onnx"):
-        found = catalog.find(name)
+        found = model_catalog.find(name)
         assert found is not None and found.bytes == 174383860
-    assert catalog.find("nothing.bin") is None
+    assert model_catalog.find("nothing.bin") is None
 
 
 def test_missing_names_place_source_size_and_licence() -> None:
-    said = catalog.missing("ip-adapter-faceid-plusv2_sdxl.bin")
+    said = model_catalog.missing("ip-adapter-faceid-plusv2_sdxl.bin")
     for part in ("models/ipadapter", "https://huggingface.co/h94/IP-Adapter-FaceID/", "1.49 GB", "research only"):
         assert part in said
     assert "\n" not in said
 
 
 def test_missing_pack_names_all_its_files() -> None:
-    said = catalog.missing("buffalo_l")
+    said = model_catalog.missing("buffalo_l")
     for part in ("det_10g.onnx (17 MB)", "w600k_r50.onnx (174 MB)", "models/insightface/models/buffalo_l"):
         assert part in said
 
 
 def test_missing_of_an_unknown_name_says_where_it_was_looked_for() -> None:
-    assert "'my.bin'" in catalog.missing("my.bin", "ipadapter")
-    assert "models/ipadapter" in catalog.missing("my.bin", "ipadapter")
-    assert "http" not in catalog.missing("my.bin", "ipadapter")
+    assert "'my.bin'" in model_catalog.missing("my.bin", "ipadapter")
+    assert "models/ipadapter" in model_catalog.missing("my.bin", "ipadapter")
+    assert "http" not in model_catalog.missing("my.bin", "ipadapter")

@@ -6,15 +6,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from consistent_face.core.crops import Crops, Region, check_size, cut, resize
+from consistent_face.core.boxes import Crops, Region, check_size, cut, resize
+from consistent_face.core.detail.framing import clip, frame, refined_side, window
+from consistent_face.core.detail.noise import OwnNoise
+from consistent_face.core.detail.paste import Canvas, match, share
+from consistent_face.core.detail.plan import make_plan
+from consistent_face.core.detail.targets import Target, from_boxes, from_mask, from_sheet, unite
 from consistent_face.core.errors import ConsistentFaceError
-from consistent_face.core.framing import clip, frame, refined_side, window
-from consistent_face.core.heads import View
-from consistent_face.core.noise import OwnNoise
-from consistent_face.core.paste import Canvas, match, share
-from consistent_face.core.plan import make_plan
-from consistent_face.core.presets import Preset, draw_preset
-from consistent_face.core.targets import Target, from_boxes, from_mask, from_sheet, unite
+from consistent_face.core.openpose.heads import View
+from consistent_face.core.openpose.presets import Preset, draw_preset
 
 
 def picture(height: int = 48, width: int = 64, pictures: int = 1, channels: int = 3) -> Tensor:

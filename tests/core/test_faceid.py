@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear, scaled_dot_product_attention
 
-from consistent_face.core.adapter import Adapter, read_adapter
 from consistent_face.core.errors import IdentityError
-from consistent_face.core.faceid import EncodedIdentity, combine, encode
+from consistent_face.core.ip_adapter.checkpoint import Adapter, read_adapter
+from consistent_face.core.ip_adapter.encoding import EncodedIdentity, combine, encode
 from consistent_face.tests import adapters
 from consistent_face.tests.adapters import SD15
 

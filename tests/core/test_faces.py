@@ -5,8 +5,17 @@ import pytest
 import torch
 
 from consistent_face.core.errors import ConsistentFaceError, FaceTooSmallError, NoFaceError
-from consistent_face.core.faces import Choice, Face, Faces, PhotoFaces, Recogniser, Select, WithoutFace, choose_faces
-from consistent_face.core.overlay import draw_overlay
+from consistent_face.core.faces.detection import (
+    Choice,
+    Face,
+    Faces,
+    PhotoFaces,
+    Recogniser,
+    Select,
+    WithoutFace,
+    choose_faces,
+)
+from consistent_face.core.faces.overlay import draw_overlay
 
 
 def face(left: float, size: float = 100) -> Face:

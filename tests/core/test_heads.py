@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from consistent_face.core.figure import Build, Pose, bust, stand
-from consistent_face.core.heads import BOX_SIDE, View, find_box, find_head
-from consistent_face.core.skeleton import BODY_SIZE, Joint, unseen
+from consistent_face.core.openpose.body import Build, Pose, bust, stand
+from consistent_face.core.openpose.heads import BOX_SIDE, View, find_box, find_head
+from consistent_face.core.openpose.skeleton import BODY_SIZE, Joint, unseen
 
 VIEWS = {
     View.front: (0, 10, -15),

@@ -10,10 +10,19 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from consistent_face.core.errors import IdentityError
-from consistent_face.core.faces import Choice, Face, Faces, PhotoFaces, Recogniser, Select, WithoutFace, choose_faces
-from consistent_face.core.identity import Finding, Identity, Strangers, build_identity, describe, from_crops
-from consistent_face.core.insight import FaceAnalyzer
-from consistent_face.core.report import DROPPED, KEPT, draw_report
+from consistent_face.core.faces.analysis import FaceAnalyzer
+from consistent_face.core.faces.detection import (
+    Choice,
+    Face,
+    Faces,
+    PhotoFaces,
+    Recogniser,
+    Select,
+    WithoutFace,
+    choose_faces,
+)
+from consistent_face.core.identity.build import Finding, Identity, Strangers, build_identity, describe, from_crops
+from consistent_face.core.identity.report import DROPPED, KEPT, draw_report
 
 KEEP = Strangers.keep  # random embeddings are strangers
 FRONTAL = np.array([[38.0, 52], [74, 52], [56, 72], [42, 92], [70, 92]])

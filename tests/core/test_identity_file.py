@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from consistent_face.core.errors import IdentityError
-from consistent_face.core.faces import Recogniser
-from consistent_face.core.identity import Identity, from_crops
-from consistent_face.core.identity_file import from_file, to_file
-from consistent_face.core.recognisers import BUFFALO_L
+from consistent_face.core.faces.detection import Recogniser
+from consistent_face.core.identity.build import Identity, from_crops
+from consistent_face.core.identity.file import from_file, to_file
+from consistent_face.core.identity.recognizers import BUFFALO_L
 
 
 def person(faces: int = 2, sha256: str = BUFFALO_L) -> Identity:

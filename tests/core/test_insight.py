@@ -12,11 +12,11 @@ import torch
 from insightface.utils import face_align
 from torch import Tensor
 
-from consistent_face.core import alignment, insight
 from consistent_face.core.errors import ConsistentFaceError, FaceTooSmallError, NoFaceError, WrongModelError
-from consistent_face.core.faces import Choice, Face, Select, WithoutFace, choose_faces
-from consistent_face.core.insight import FaceAnalyzer
-from consistent_face.core.pack import Provider
+from consistent_face.core.faces import alignment, analysis
+from consistent_face.core.faces.analysis import FaceAnalyzer
+from consistent_face.core.faces.detection import Choice, Face, Select, WithoutFace, choose_faces
+from consistent_face.core.faces.model_pack import Provider
 
 Photo = Callable[[str], Tensor]
 PEOPLE = [f"person{number}_v0" for number in range(8)]
@@ -106,7 +106,7 @@ def test_crops_are_red_green_blue(faces: dict[str, Face]) -> None:
 
 
 def test_the_embedding_is_insightfaces_own(analyzer: FaceAnalyzer, photo: Photo, faces: dict[str, Face]) -> None:
-    face, bgr = faces["astronaut"], insight._bgr(photo("astronaut")[0])
+    face, bgr = faces["astronaut"], analysis._bgr(photo("astronaut")[0])
     crop = face_align.norm_crop(bgr, face.points, 112)
     assert float(torch.from_numpy(analyzer._arcface.get_feat([crop])[0]) @ face.unit) / face.embedding.norm() > 0.9999
 
@@ -114,13 +114,13 @@ def test_the_embedding_is_insightfaces_own(analyzer: FaceAnalyzer, photo: Photo,
 @pytest.mark.parametrize("side", [112, 224])
 @pytest.mark.parametrize("stem", ["astronaut", "person2_v0"])
 def test_alignment_is_insightfaces_own(photo: Photo, faces: dict[str, Face], stem: str, side: int) -> None:
-    bgr, points = insight._bgr(photo(stem)[0]), faces[stem].points
+    bgr, points = analysis._bgr(photo(stem)[0]), faces[stem].points
     ours, theirs = alignment.align(bgr, points, side), face_align.norm_crop(bgr, points, side)
     assert np.abs(ours.astype(int) - theirs).max() <= 1
 
 
 def test_points_that_are_mirrored_are_not_mirrored_back(photo: Photo) -> None:
-    bgr, points = insight._bgr(photo("astronaut")[0]), alignment.ARCFACE_POINTS[[1, 0, 2, 4, 3]] + [150, 50]
+    bgr, points = analysis._bgr(photo("astronaut")[0]), alignment.ARCFACE_POINTS[[1, 0, 2, 4, 3]] + [150, 50]
     ours, theirs = alignment.align(bgr, points, 112), face_align.norm_crop(bgr, points, 112)
     assert np.abs(ours.astype(int) - theirs).max() <= 1
 
@@ -151,7 +151,7 @@ def test_a_recogniser_of_fixed_batch_runs_face_by_face(
 def test_a_missed_close_up_is_found_with_a_border(
     analyzer: FaceAnalyzer, photo: Photo, faces: dict[str, Face], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(insight, "USUAL_SIZES", [(640, 640)])
+    monkeypatch.setattr(analysis, "USUAL_SIZES", [(640, 640)])
     detector = Mock(wraps=analyzer._detector)
     monkeypatch.setattr(analyzer, "_detector", detector)
     (face,) = analyzer.analyze(photo("person0_v0"))[0].faces

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from consistent_face.core.errors import PhotoError
-from consistent_face.core.keypoints import from_keypoints, to_keypoints
-from consistent_face.core.skeleton import BODY_SIZE, Person, seen, unseen
+from consistent_face.core.openpose.keypoints import from_keypoints, to_keypoints
+from consistent_face.core.openpose.skeleton import BODY_SIZE, Person, seen, unseen
 
 BODY = [[10.0 * (joint + 1), 5.0 * (joint + 1), 1.0] for joint in range(BODY_SIZE)]
 

@@ -7,9 +7,9 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from consistent_face.core.errors import IdentityError
-from consistent_face.core.faces import Face, PhotoFaces, Recogniser
-from consistent_face.core.identity import Identity, from_crops
-from consistent_face.core.likeness import Score, describe, ranking, score
+from consistent_face.core.faces.detection import Face, PhotoFaces, Recogniser
+from consistent_face.core.identity.build import Identity, from_crops
+from consistent_face.core.identity.similarity import Score, describe, ranking, score
 
 MODEL = Recogniser("w600k_mbf", "9cc6")
 PERSON = normalize(torch.randn(512, generator=torch.Generator().manual_seed(1)), dim=0)

@@ -10,10 +10,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from consistent_face.core import remover
+from consistent_face.core.background import remover
+from consistent_face.core.background.matting import decontaminate, parse_colour, replace_background
+from consistent_face.core.background.remover import BackgroundRemover, session_kind
 from consistent_face.core.errors import ConsistentFaceError, PhotoError, WrongModelError
-from consistent_face.core.matting import decontaminate, parse_colour, replace_background
-from consistent_face.core.remover import BackgroundRemover, session_kind
 from consistent_face.tools.paths import model_roots
 
 

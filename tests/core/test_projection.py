@@ -16,8 +16,8 @@ from diffusers.models.embeddings import (
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from consistent_face.core.projection import Reading, build_projection
-from consistent_face.core.variants import Kind
+from consistent_face.core.ip_adapter.projection import Reading, build_projection
+from consistent_face.core.ip_adapter.variants import Kind
 from consistent_face.tests import adapters
 from consistent_face.tests.adapters import SD15, SDXL
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from consistent_face.core.faces import Face
-from consistent_face.core.quality import quality, yaw
+from consistent_face.core.faces.detection import Face
+from consistent_face.core.faces.quality import quality, yaw
 
 FRONTAL = np.array([[38.0, 52], [74, 52], [56, 72], [42, 92], [70, 92]])
 

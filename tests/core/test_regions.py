@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from consistent_face.core.errors import ConsistentFaceError, NoFaceError
-from consistent_face.core.faces import Face, Faces, PhotoFaces, Recogniser
-from consistent_face.core.regions import boxes_of_any, mask_boxes, mask_faces
+from consistent_face.core.faces.detection import Face, Faces, PhotoFaces, Recogniser
+from consistent_face.core.faces.masks import boxes_of_any, mask_boxes, mask_faces
 
 HARD = {"grow": 0.0, "feather": 0.0}
 

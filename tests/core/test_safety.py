@@ -12,10 +12,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from consistent_face.core.classifier import OPEN_NSFW, OnnxClassifier, prepare
-from consistent_face.core.conceal import Concealment, conceal
 from consistent_face.core.errors import ConsistentFaceError, WrongModelError
-from consistent_face.core.safety import Verdict, describe, guard, judge
+from consistent_face.core.safety.check import Verdict, describe, guard, judge
+from consistent_face.core.safety.classifier import OPEN_NSFW, OnnxClassifier, prepare
+from consistent_face.core.safety.conceal import Concealment, conceal
 from consistent_face.tools.host import download
 from consistent_face.tools.paths import model_roots
 

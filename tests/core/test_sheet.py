@@ -12,11 +12,11 @@ import torch
 from PIL import Image
 
 from consistent_face.core.errors import ConsistentFaceError, PhotoError
-from consistent_face.core.figure import Build
-from consistent_face.core.heads import View
-from consistent_face.core.presets import Preset, draw_preset
-from consistent_face.core.sheet import PoseSheet, fit_size, from_people, from_picture
-from consistent_face.core.skeleton import LIMB_COLOURS, PALETTE, Joint, Lines, Person, draw, seen
+from consistent_face.core.openpose.body import Build
+from consistent_face.core.openpose.heads import View
+from consistent_face.core.openpose.presets import Preset, draw_preset
+from consistent_face.core.openpose.sheet import PoseSheet, fit_size, from_people, from_picture
+from consistent_face.core.openpose.skeleton import LIMB_COLOURS, PALETTE, Joint, Lines, Person, draw, seen
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "pose"
 SHEETS = {

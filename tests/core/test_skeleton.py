@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from consistent_face.core.skeleton import (
+from consistent_face.core.openpose.skeleton import (
     BODY_SIZE,
     HAND_EDGES,
     LIMB_COLOURS,

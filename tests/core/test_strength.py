@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from consistent_face.core.errors import IdentityError
-from consistent_face.core.strength import Curve, Strength
-from consistent_face.core.unet import CrossAttention
+from consistent_face.core.ip_adapter.block_weights import Curve, Strength
+from consistent_face.core.ip_adapter.unet_layers import CrossAttention
 
 # The blocks of SD1.5 with attention, in the files' order: input, output, middle.
 PLACES = [("input", n) for n in (1, 2, 4, 5, 7, 8)] + [("output", n) for n in range(3, 12)] + [("middle", 0)]

@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from consistent_face.core import enlarge
-from consistent_face.core.enlarge import by_network, lanczos
+from consistent_face.core.detail import upscale
+from consistent_face.core.detail.noise import SharedNoise
+from consistent_face.core.detail.tiles import Grid, Mode, is_flat, lay, spread
+from consistent_face.core.detail.upscale import by_network, lanczos
 from consistent_face.core.errors import ConsistentFaceError
-from consistent_face.core.noise import SharedNoise
-from consistent_face.core.tiles import Grid, Mode, is_flat, lay, spread
 
 LAYOUTS = [
     (2048, 2048, 1024, 96),
@@ -128,10 +128,10 @@ def test_a_network_sees_tiles_and_leaves_no_seam(size: tuple[int, int]) -> None:
 
 
 def test_a_picture_too_large_for_a_network_is_reduced_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(enlarge, "MAX_PIXELS", 10_000)
+    monkeypatch.setattr(upscale, "MAX_PIXELS", 10_000)
     image = torch.rand(60, 80, 3)
-    assert enlarge.reduce_for(image, 1) is image
-    reduced = enlarge.reduce_for(image, 4)
+    assert upscale.reduce_for(image, 1) is image
+    reduced = upscale.reduce_for(image, 4)
     assert reduced.shape == (21, 28, 3) and 16 * 21 * 28 <= 10_000
 
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from consistent_face.core.alignment import ARCFACE_POINTS, turn_of
-from consistent_face.core.faces import Choice, Face, WithoutFace, choose_faces
-from consistent_face.core.identity import Identity
-from consistent_face.core.insight import FaceAnalyzer
-from consistent_face.core.likeness import describe, score
+from consistent_face.core.faces.alignment import ARCFACE_POINTS, turn_of
+from consistent_face.core.faces.analysis import FaceAnalyzer
+from consistent_face.core.faces.detection import Choice, Face, WithoutFace, choose_faces
+from consistent_face.core.identity.build import Identity
+from consistent_face.core.identity.similarity import describe, score
 
 Photo = Callable[[str], Tensor]
 ALONE = ["astronaut", "grace_hopper", "person3_v0", "person6_v0"]

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from consistent_face.core.alignment import align
-from consistent_face.core.insight import FaceAnalyzer
-from consistent_face.core.remover import BackgroundRemover
+from consistent_face.core.background.remover import BackgroundRemover
+from consistent_face.core.faces.alignment import align
+from consistent_face.core.faces.analysis import FaceAnalyzer
 from consistent_face.demo_model import captions, data, faces, people, styles, views
 from consistent_face.tools.paths import OFFLINE
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from consistent_face.benchmarks.likeness import Drawn, told
+from consistent_face.core.faces.analysis import FaceAnalyzer
 from consistent_face.core.image import load_photo
-from consistent_face.core.insight import FaceAnalyzer
 from consistent_face.demo_model.sface import SFace
 
 PHOTOS = Path(__file__).resolve().parent.parent / "photos"

@@ -12,18 +12,18 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from consistent_face.core.faceid import EncodedIdentity
-from consistent_face.core.faces import Recogniser
-from consistent_face.core.identity import Identity
-from consistent_face.core.variants import AUTO, Kind
+from consistent_face.core.faces.detection import Recogniser
+from consistent_face.core.identity.build import Identity
+from consistent_face.core.ip_adapter.encoding import EncodedIdentity
+from consistent_face.core.ip_adapter.variants import AUTO, Kind
 from consistent_face.demo_model import captions, data, export
 from consistent_face.demo_model.text import TextEncoder
 from consistent_face.demo_model.unet import CONTEXT
 from consistent_face.demo_model.unet_stage import Model
 from consistent_face.demo_model.vae import SD15_SCALE, Autoencoder
 from consistent_face.nodes.apply import ApplyIdentity
-from consistent_face.nodes.encoding import encode_identity, load_adapter
-from consistent_face.nodes.folders import ADAPTERS
+from consistent_face.nodes.comfy.encoding import encode_identity, load_adapter
+from consistent_face.nodes.comfy.folders import ADAPTERS
 from consistent_face.tools import trained
 from consistent_face.tools.paths import COMFYUI
 

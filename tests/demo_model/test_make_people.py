@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from consistent_face.core.insight import FaceAnalyzer
+from consistent_face.core.faces.analysis import FaceAnalyzer
 from consistent_face.demo_model import make_people, people
 
 

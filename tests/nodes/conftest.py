@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from comfy.clip_vision import ClipVisionModel
     from comfy.model_patcher import ModelPatcher
 
-    from consistent_face.core.adapter import Adapter
+    from consistent_face.core.ip_adapter.checkpoint import Adapter
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def clip_vision() -> "ClipVisionModel":
 @pytest.fixture(scope="session")
 def adapter() -> "Adapter":
     """FaceID Plus v2 for the narrow SD1.5."""
-    from consistent_face.core.adapter import read_adapter
+    from consistent_face.core.ip_adapter.checkpoint import read_adapter
     from consistent_face.tests.nodes import people, unets
 
     return read_adapter("small_plusv2.bin", people.file_of(unets.SD15_LAYERS, 768, plus=True), lambda: "")
@@ -85,7 +85,7 @@ def adapter() -> "Adapter":
 
 @pytest.fixture(scope="session")
 def adapter_sdxl() -> "Adapter":
-    from consistent_face.core.adapter import read_adapter
+    from consistent_face.core.ip_adapter.checkpoint import read_adapter
     from consistent_face.tests.nodes import people, unets
 
     return read_adapter("small_sdxl.bin", people.file_of(unets.SDXL_LAYERS, 2048), lambda: "")

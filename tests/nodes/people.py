@@ -7,10 +7,10 @@ from comfy.clip_vision import ClipVisionModel
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from consistent_face.core.adapter import Adapter
-from consistent_face.core.faceid import EncodedIdentity
-from consistent_face.core.faces import Recogniser
-from consistent_face.core.identity import Identity
+from consistent_face.core.faces.detection import Recogniser
+from consistent_face.core.identity.build import Identity
+from consistent_face.core.ip_adapter.checkpoint import Adapter
+from consistent_face.core.ip_adapter.encoding import EncodedIdentity
 from consistent_face.nodes.apply import ApplyIdentity
 from consistent_face.nodes.faceid import EncodeIdentity
 from consistent_face.tests import adapters

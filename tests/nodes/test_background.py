@@ -11,11 +11,11 @@ from PIL import Image
 from torch import Tensor
 
 import nodes
+from consistent_face.core.background.remover import BackgroundRemover
 from consistent_face.core.errors import ConsistentFaceError, ModelMissingError
 from consistent_face.core.image import load_photo, no_photo
-from consistent_face.core.remover import BackgroundRemover
-from consistent_face.nodes import folders
 from consistent_face.nodes.background import STANDARD, LoadBackgroundRemover, RemoveBackground
+from consistent_face.nodes.comfy import folders
 from consistent_face.tools.paths import model_roots
 
 PHOTOS = Path(__file__).resolve().parents[1] / "photos"

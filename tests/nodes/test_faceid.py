@@ -16,13 +16,13 @@ from comfy.model_patcher import ModelPatcher
 from safetensors.torch import save_file
 from torch.nn.functional import linear
 
-from consistent_face.core.adapter import Adapter, read_adapter
 from consistent_face.core.errors import IdentityError, ModelMissingError, WrongModelError
-from consistent_face.core.faceid import encode
-from consistent_face.core.identity import Identity
-from consistent_face.core.projection import Reading, build_projection
-from consistent_face.core.variants import Kind
-from consistent_face.nodes import encoding
+from consistent_face.core.identity.build import Identity
+from consistent_face.core.ip_adapter.checkpoint import Adapter, read_adapter
+from consistent_face.core.ip_adapter.encoding import encode
+from consistent_face.core.ip_adapter.projection import Reading, build_projection
+from consistent_face.core.ip_adapter.variants import Kind
+from consistent_face.nodes.comfy import encoding
 from consistent_face.nodes.faceid import EncodeIdentity, LoadAdapter
 from consistent_face.tests import adapters
 from consistent_face.tests.nodes import unets

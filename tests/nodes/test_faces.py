@@ -13,8 +13,8 @@ from comfy_api.latest import io
 from PIL import Image
 
 from consistent_face.core.errors import FaceTooSmallError, ModelMissingError, NoFaceError
+from consistent_face.core.faces.analysis import FaceAnalyzer
 from consistent_face.core.image import load_photo, no_photo
-from consistent_face.core.insight import FaceAnalyzer
 from consistent_face.nodes.faces import NODES, AnalyzeFaces, LoadFaceAnalysis
 from consistent_face.nodes.identity import BuildIdentity
 

@@ -14,7 +14,7 @@ from comfy_extras.nodes_model_advanced import ModelSamplingContinuousEDM
 from comfy_extras.nodes_perpneg import PerpNeg, PerpNegGuider
 from torch import Tensor
 
-from consistent_face.core.scope import AREAS, conditional
+from consistent_face.core.ip_adapter.schedule import AREAS, conditional
 from consistent_face.tests.nodes.people import applied
 
 pytestmark = pytest.mark.usefixtures("inference", "one_thread")

@@ -10,10 +10,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from consistent_face.core.errors import ConsistentFaceError, IdentityError, ModelMissingError, NoFaceError
-from consistent_face.core.faces import Choice, Faces, Select, WithoutFace, choose_faces
-from consistent_face.core.identity import Identity, build_identity
+from consistent_face.core.faces.analysis import FaceAnalyzer
+from consistent_face.core.faces.detection import Choice, Faces, Select, WithoutFace, choose_faces
+from consistent_face.core.identity.build import Identity, build_identity
 from consistent_face.core.image import load_photo
-from consistent_face.core.insight import FaceAnalyzer
 from consistent_face.nodes import identity as identity_nodes
 from consistent_face.nodes import regions, score
 from consistent_face.nodes.identity import IdentityFromCrops, LoadIdentity, SaveIdentity

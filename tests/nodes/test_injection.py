@@ -15,13 +15,13 @@ from comfy.ldm.modules.attention import attention_basic, attention_pytorch, atte
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from consistent_face.core.adapter import Adapter, read_adapter
-from consistent_face.core.attention import IdentityAttention
 from consistent_face.core.errors import IdentityError
-from consistent_face.core.faceid import EncodedIdentity, LayerTokens, combine
-from consistent_face.core.unet import cross_attentions, lora_targets
-from consistent_face.core.variants import Kind
-from consistent_face.nodes import injection
+from consistent_face.core.ip_adapter.attention import IdentityAttention
+from consistent_face.core.ip_adapter.checkpoint import Adapter, read_adapter
+from consistent_face.core.ip_adapter.encoding import EncodedIdentity, LayerTokens, combine
+from consistent_face.core.ip_adapter.unet_layers import cross_attentions, lora_targets
+from consistent_face.core.ip_adapter.variants import Kind
+from consistent_face.nodes.comfy import injection
 from consistent_face.nodes.faceid import CombineIdentities
 from consistent_face.tests.nodes import unets
 from consistent_face.tests.nodes.people import applied, encoded, file_of, person

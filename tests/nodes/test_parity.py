@@ -8,9 +8,9 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from consistent_face.core.adapter import read_adapter
-from consistent_face.core.faceid import EncodedIdentity, encode
-from consistent_face.core.projection import Reading, build_projection
+from consistent_face.core.ip_adapter.checkpoint import read_adapter
+from consistent_face.core.ip_adapter.encoding import EncodedIdentity, encode
+from consistent_face.core.ip_adapter.projection import Reading, build_projection
 from consistent_face.nodes.apply import ApplyIdentity
 from consistent_face.tests import adapters
 from consistent_face.tests.nodes import reference, unets

@@ -9,8 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from consistent_face.api.graph import FOLDER
-from consistent_face.api.pictures import LARGEST_PHOTO
+from consistent_face.api.comfyui.workflow import FOLDER
+from consistent_face.api.media.pictures import LARGEST_PHOTO
 from consistent_face.core.errors import PhotoError
 from consistent_face.core.image import MAX_BYTES
 from consistent_face.nodes.photo import NODES, SERVICE_FOLDER, SERVICE_MAX_BYTES, FitPhoto, LoadPhoto

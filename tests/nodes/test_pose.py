@@ -9,8 +9,8 @@ from comfy_extras.nodes_sdpose import SDPoseDrawKeypoints
 from torch import Tensor
 
 from consistent_face.core.errors import PhotoError
-from consistent_face.core.presets import Preset, draw_preset
-from consistent_face.core.sheet import PoseSheet
+from consistent_face.core.openpose.presets import Preset, draw_preset
+from consistent_face.core.openpose.sheet import PoseSheet
 from consistent_face.nodes.photo import LoadPhoto
 from consistent_face.nodes.pose import NODES, DrawKeyPoints, DrawPoseSheet
 

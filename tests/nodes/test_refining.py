@@ -24,18 +24,18 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from consistent_face.benchmarks.tiles import seam_ratio
-from consistent_face.core.adapter import read_adapter
-from consistent_face.core.alignment import ARCFACE_POINTS
-from consistent_face.core.crops import Crops, Region
+from consistent_face.core.boxes import Crops, Region
+from consistent_face.core.detail.tiles import lay
 from consistent_face.core.errors import ConsistentFaceError, IdentityError
-from consistent_face.core.faceid import EncodedIdentity, LayerTokens, combine
-from consistent_face.core.faces import Face, PhotoFaces
+from consistent_face.core.faces.alignment import ARCFACE_POINTS
+from consistent_face.core.faces.analysis import FaceAnalyzer
+from consistent_face.core.faces.detection import Face, PhotoFaces
 from consistent_face.core.image import load_photo
-from consistent_face.core.insight import FaceAnalyzer
-from consistent_face.core.presets import Preset, draw_preset
-from consistent_face.core.tiles import lay
-from consistent_face.core.variants import Kind
-from consistent_face.nodes.conditioning import Follower, Hints
+from consistent_face.core.ip_adapter.checkpoint import read_adapter
+from consistent_face.core.ip_adapter.encoding import EncodedIdentity, LayerTokens, combine
+from consistent_face.core.ip_adapter.variants import Kind
+from consistent_face.core.openpose.presets import Preset, draw_preset
+from consistent_face.nodes.comfy.conditioning import Follower, Hints
 from consistent_face.nodes.detailer import RefineFaces
 from consistent_face.nodes.upscale import UpscaleInTiles
 from consistent_face.tests.nodes import unets
@@ -298,7 +298,7 @@ def test_a_perfect_model_gives_the_picture_back_tiles_or_faces(
 
     monkeypatch.setattr(comfy.sample, "sample_custom", lambda *args, **_: args[7])
     exact = {**models, "vae": Exact()}
-    monkeypatch.setattr("consistent_face.nodes.refining.SharedNoise", lambda *_: lambda *__: torch.zeros(3, 8, 8))
+    monkeypatch.setattr("consistent_face.nodes.comfy.refining.SharedNoise", lambda *_: lambda *__: torch.zeros(3, 8, 8))
     image = 0.1 + 0.8 * picture(200, 264)
     for mode in ("Linear", "Chess"):
         torch.testing.assert_close(tiled(exact, image, mode=mode), image, atol=2e-3, rtol=0)

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from consistent_face.core.conceal import Concealment, conceal
 from consistent_face.core.errors import ModelMissingError, WrongModelError
 from consistent_face.core.image import load_photo, no_photo
-from consistent_face.core.safety import Classifier, Verdict
-from consistent_face.nodes import folders
+from consistent_face.core.safety.check import Classifier, Verdict
+from consistent_face.core.safety.conceal import Concealment, conceal
+from consistent_face.nodes.comfy import folders
 from consistent_face.nodes.safety import STANDARD, CheckSafety, LoadSafetyClassifier
 from consistent_face.tools.paths import model_roots
 

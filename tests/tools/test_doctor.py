@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from consistent_face.core.catalog import FILES, ModelFile
+from consistent_face.core.model_catalog import FILES, ModelFile
 from consistent_face.tools import doctor
 from consistent_face.tools.doctor import Finding
 

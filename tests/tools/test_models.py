@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from consistent_face.core.catalog import FILES, HUGGINGFACE, ModelFile
+from consistent_face.core.model_catalog import FILES, HUGGINGFACE, ModelFile
 from consistent_face.tools import models
 
 CONTENT = bytes(range(256)) * 20_000

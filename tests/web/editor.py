@@ -7,7 +7,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, ConsoleMessage, FilePayload, Locator, Page
 
-from consistent_face.api import graph
+from consistent_face.api.comfyui import workflow
 from consistent_face.tools.demo import small_values
 from consistent_face.tools.server import ComfyServer
 
@@ -61,7 +61,7 @@ class Editor:
             "app.graph.nodes.filter(node => !LiteGraph.registered_node_types[node.type]).map(node => node.type)"
         )
 
-    def prompt(self) -> graph.Graph:
+    def prompt(self) -> workflow.Graph:
         """What the front end would queue; of the newer front end's `_meta` the title alone."""
         queued = self.page.evaluate("async () => (await app.graphToPrompt()).output")
         return {key: {**node, "_meta": {"title": node["_meta"]["title"]}} for key, node in queued.items()}
@@ -71,7 +71,7 @@ class Editor:
         self.page.evaluate(SET_WIDGETS, [list(value) for value in values])
 
     def use_small_models(self, name: str) -> None:
-        slots = graph.PARAMETERS[name]
+        slots = workflow.PARAMETERS[name]
         small = {
             **small_values(name),
             **{stage: 1 for stage in ("steps", "upscale_steps", "fd_steps") if stage in slots},

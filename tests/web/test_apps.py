@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import Locator, expect
 
-from consistent_face.api import graph
+from consistent_face.api.comfyui import workflow as graph
 from consistent_face.api.vendors import documents, modelslab, qolaba, segmind
 from consistent_face.tests.web.editor import NAMES, PHOTOS, RUN_SECONDS, Editor
 

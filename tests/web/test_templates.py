@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from consistent_face.api import graph
+from consistent_face.api.comfyui import workflow as graph
 from consistent_face.tests.web.editor import NAMES, ROOT, Editor
 
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
-from consistent_face.api.comfy import Comfy
+from consistent_face.api.comfyui.client import Comfy
 from consistent_face.tools.server import ComfyServer
 
 

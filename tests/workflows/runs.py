@@ -7,10 +7,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from consistent_face.api.comfy import Comfy
-from consistent_face.api.graph import Graph, fill, load, photo_name
-from consistent_face.api.order import Job, Order, Value
-from consistent_face.api.parts import cut, parts
+from consistent_face.api.base.order import Job, Order, Value
+from consistent_face.api.comfyui.client import Comfy
+from consistent_face.api.comfyui.workflow import Graph, fill, load, photo_name
+from consistent_face.api.jobs.batches import cut, parts
 from consistent_face.tools.demo import small_values
 
 PHOTOS = Path(__file__).parent.parent / "photos"

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from consistent_face.api import graph
-from consistent_face.api.comfy import Comfy, RefusedError
-from consistent_face.api.order import Job, Order, OrderError, Picture, Value
-from consistent_face.api.parameters import PARAMETERS
+from consistent_face.api.base.order import Job, Order, OrderError, Picture, Value
+from consistent_face.api.comfyui import workflow
+from consistent_face.api.comfyui.client import Comfy, RefusedError
+from consistent_face.api.comfyui.parameters import PARAMETERS
 from consistent_face.api.vendors import segmind
 from consistent_face.api.vendors.documents import SEGMIND_EXAMPLE
 from consistent_face.tests.workflows.runs import PHOTOS, by_title, images
@@ -47,7 +47,7 @@ async def shown(client: Comfy, job: Job, title: str) -> np.ndarray:
 
 
 def test_the_workflow_has_the_documented_samples_values() -> None:
-    shipped, sample = graph.load(NAME), {**SEGMIND_EXAMPLE, "negative_prompt": segmind.NEGATIVE}
+    shipped, sample = workflow.load(NAME), {**SEGMIND_EXAMPLE, "negative_prompt": segmind.NEGATIVE}
     for field, parameter in segmind.PARAMETERS.items():
         slot = PARAMETERS[NAME][parameter]
         assert shipped[by_title(shipped, slot.title)]["inputs"][slot.input] == sample[field], field
@@ -84,7 +84,7 @@ async def test_a_photo_is_not_taken_for_a_pose(client: Comfy) -> None:
 async def test_without_a_photo_nothing_of_the_identity_reaches_the_picture(client: Comfy) -> None:
     without = await shown(client, await run(client), "Result")
     plain = order({})
-    filled = graph.fill(plain, graph.load(NAME))
+    filled = workflow.fill(plain, workflow.load(NAME))
     filled[by_title(filled, "Sampler")]["inputs"]["model"] = [by_title(filled, "Checkpoint"), 0]
     del filled[by_title(filled, "Refine")]["inputs"]["encoded_identity"]
     await client.queue(plain.id, filled)

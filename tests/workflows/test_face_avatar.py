@@ -6,11 +6,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from consistent_face.api.comfy import Comfy, RefusedError
-from consistent_face.api.graph import fill, load
-from consistent_face.api.order import Order, Value
-from consistent_face.core.avatar import DEFAULT_PROMPT
-from consistent_face.tests.workflows.runs import PHOTOS, again, by_title, images, order, run_unsampled, texts, unsampled
+from consistent_face.api.base.order import Order, Value
+from consistent_face.api.comfyui.client import Comfy, RefusedError
+from consistent_face.api.comfyui.workflow import fill, load
+from consistent_face.core.avatar_prompt import DEFAULT_PROMPT
+from consistent_face.tests.workflows.runs import (
+    PHOTOS,
+    again,
+    by_title,
+    images,
+    order,
+    run_unsampled,
+    texts,
+    unsampled,
+)
 
 ASTRONAUT = PHOTOS / "astronaut.jpg"
 HAIR, WALL = (60, 225), (20, 440)  # row, column

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from consistent_face.api.comfy import Comfy, RefusedError
-from consistent_face.api.order import Job, Value
+from consistent_face.api.base.order import Job, Value
+from consistent_face.api.comfyui.client import Comfy, RefusedError
 from consistent_face.tests.workflows.runs import PHOTOS, images, order
 
 

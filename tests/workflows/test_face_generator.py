@@ -5,12 +5,21 @@ import pytest
 import torch
 from PIL import Image
 
-from consistent_face.api import graph
-from consistent_face.api.comfy import Comfy, RefusedError
-from consistent_face.api.order import Order, Value
-from consistent_face.api.parameters import Slot, whole
-from consistent_face.core.conceal import Concealment, conceal
-from consistent_face.tests.workflows.runs import PHOTOS, again, by_title, images, order, run_unsampled, texts, unsampled
+from consistent_face.api.base.order import Order, Value
+from consistent_face.api.comfyui import workflow
+from consistent_face.api.comfyui.client import Comfy, RefusedError
+from consistent_face.api.comfyui.parameters import Slot, whole
+from consistent_face.core.safety.conceal import Concealment, conceal
+from consistent_face.tests.workflows.runs import (
+    PHOTOS,
+    again,
+    by_title,
+    images,
+    order,
+    run_unsampled,
+    texts,
+    unsampled,
+)
 
 ASTRONAUT = PHOTOS / "astronaut.jpg"
 SUSPICIOUS = 0.01  # the least threshold, which the astronaut's photo exceeds
@@ -19,7 +28,7 @@ SUSPICIOUS = 0.01  # the least threshold, which the astronaut's photo exceeds
 @pytest.fixture(autouse=True)
 def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """The least that can be ordered are 21."""
-    monkeypatch.setitem(graph.PARAMETERS["face_generator"], "steps", Slot("Sampler", "steps", whole(1, 50)))
+    monkeypatch.setitem(workflow.PARAMETERS["face_generator"], "steps", Slot("Sampler", "steps", whole(1, 50)))
 
 
 def photo() -> np.ndarray:

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from consistent_face.api.comfy import Comfy
-from consistent_face.api.graph import Graph, fill, load
-from consistent_face.api.order import Order, Value
+from consistent_face.api.base.order import Order, Value
+from consistent_face.api.comfyui.client import Comfy
+from consistent_face.api.comfyui.workflow import Graph, fill, load
 from consistent_face.tools.demo import small_values
 from consistent_face.tools.paths import BASE
 from consistent_face.tools.server import ComfyServer

@@ -9,8 +9,8 @@ from uuid import UUID
 
 import pytest
 
-from consistent_face.api import graph
-from consistent_face.core import catalog
+from consistent_face.api.comfyui import workflow
+from consistent_face.core import model_catalog
 from consistent_face.tools.server import ComfyServer
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -26,8 +26,8 @@ def name(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def api(name: str) -> graph.Graph:
-    return graph.load(name)
+def api(name: str) -> workflow.Graph:
+    return workflow.load(name)
 
 
 def nodes(ui: dict) -> list[dict]:
@@ -58,10 +58,10 @@ def links(ui: dict, node: dict) -> dict[str, list]:
 def test_every_workflow_has_both_forms_a_picture_and_parameters(name: str) -> None:
     assert (ROOT / "workflows" / f"{name}.jpg").read_bytes().startswith(b"\xff\xd8")
     assert (ROOT / "workflows" / "api" / f"{name}.json").exists()
-    assert name in graph.PARAMETERS
+    assert name in workflow.PARAMETERS
 
 
-def test_both_forms_say_the_same(ui: dict, api: graph.Graph) -> None:
+def test_both_forms_say_the_same(ui: dict, api: workflow.Graph) -> None:
     said = {
         str(node["id"]): {
             "inputs": widgets(node) | links(ui, node),
@@ -73,14 +73,14 @@ def test_both_forms_say_the_same(ui: dict, api: graph.Graph) -> None:
     assert said == api
 
 
-def test_titles_are_unique(api: graph.Graph) -> None:
+def test_titles_are_unique(api: workflow.Graph) -> None:
     titles = [node["_meta"]["title"] for node in api.values()]
     assert len(titles) == len(set(titles))
 
 
-def test_every_parameter_has_its_node(name: str, api: graph.Graph) -> None:
+def test_every_parameter_has_its_node(name: str, api: workflow.Graph) -> None:
     inputs = {(node["_meta"]["title"], key) for node in api.values() for key in node["inputs"]}
-    assert {(slot.title, slot.input) for slot in graph.PARAMETERS[name].values()} <= inputs
+    assert {(slot.title, slot.input) for slot in workflow.PARAMETERS[name].values()} <= inputs
     assert ("Result", "filename_prefix") in inputs
 
 
@@ -113,7 +113,7 @@ def test_loaders_and_note_name_every_model_file_as_the_catalog_does(ui: dict) ->
     named = 0
     for node in nodes(ui):
         values = [value for value in widgets(node).values() if isinstance(value, str)]
-        files = [file for value in values for file in (catalog.find(value), *catalog.pack(value)) if file]
+        files = [file for value in values for file in (model_catalog.find(value), *model_catalog.pack(value)) if file]
         declared = [
             {"name": file.name, "url": file.url, "directory": file.folder, "hash": file.sha256, "hash_type": "SHA256"}
             for file in files
@@ -125,7 +125,7 @@ def test_loaders_and_note_name_every_model_file_as_the_catalog_does(ui: dict) ->
     assert named >= 5
 
 
-def test_seeds_survive_javascript(api: graph.Graph) -> None:
+def test_seeds_survive_javascript(api: workflow.Graph) -> None:
     seeds = [node["inputs"]["seed"] for node in api.values() if "seed" in node["inputs"]]
     assert seeds and all(0 <= seed < 2**53 for seed in seeds)
 

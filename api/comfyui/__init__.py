@@ -1,0 +1,1 @@
+"""ComfyUI's HTTP API: the client, and workflows filled with an order."""

@@ -1,0 +1,74 @@
+"""Fills a workflow: an order and an API graph in, the graph that ComfyUI runs out. No network, no ComfyUI."""
+
+import copy
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from ..base.order import Order, OrderError, Value
+from .parameters import PARAMETERS, TOGETHER, Slot
+
+Graph = dict[str, dict]  # ComfyUI's API format: node id -> {"class_type", "inputs", "_meta": {"title"}}
+
+FOLDER = "consistent-face"  # below ComfyUI's input and output folders; one folder a job in it
+WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows" / "api"
+
+
+class TemplateError(ValueError):
+    """A workflow file without a node that its parameters name."""
+
+
+def load(workflow: str, folder: Path = WORKFLOWS) -> Graph:
+    """The workflow as it is shipped, in API format, or its namesake in another folder."""
+    _parameters(workflow)
+    return json.loads((folder / f"{workflow}.json").read_text(encoding="utf-8"))
+
+
+def settle(order: Order) -> Order:
+    """The order with every value checked and final: sizes rounded, seed drawn. Settling it again changes nothing.
+
+    Raises OrderError in one sentence, which names the parameter, its range and what was found.
+    """
+    slots = _parameters(order.workflow)
+    for name in (*order.values, *order.photos):
+        if name not in slots:
+            raise OrderError(name, f"{order.workflow} has no parameter {name}, only {', '.join(slots)}.")
+    settled = {name: slots[name].check(name, found) for name, found in order.values.items()}
+    if order.workflow in TOGETHER:
+        TOGETHER[order.workflow](order.values)
+    return replace(order, values=settled)
+
+
+def fill(order: Order, graph: Graph) -> Graph:
+    """A copy of the graph with the order's values; the photos under the names that `photo_name` gives them.
+
+    The result's file name carries the job's id: ComfyUI's cache would otherwise answer with an older file.
+    """
+    slots = _parameters(order.workflow)
+    photos = {name: photo_name(order, name) for name in order.photos}
+    filled = copy.deepcopy(graph)
+    for name, value in {**settle(order).values, **photos}.items():
+        _put(filled, slots[name].title, slots[name].input, value)
+    _put(filled, "Result", "filename_prefix", f"{FOLDER}/{order.id}/result")
+    return filled
+
+
+def photo_name(order: Order, parameter: str) -> str:
+    """Where the photo of this parameter lies, as a path below ComfyUI's input folder."""
+    return f"{FOLDER}/{order.id}/{parameter}{order.photos[parameter].suffix.lower()}"
+
+
+def _parameters(workflow: str) -> dict[str, Slot]:
+    if workflow not in PARAMETERS:
+        raise OrderError("workflow", f"There is no workflow {workflow}, only {', '.join(PARAMETERS)}.")
+    return PARAMETERS[workflow]
+
+
+def _put(graph: Graph, title: str, name: str, value: Value | None) -> None:
+    nodes = [node for node in graph.values() if node.get("_meta", {}).get("title") == title and name in node["inputs"]]
+    if len(nodes) != 1:
+        raise TemplateError(
+            f'The workflow has {len(nodes)} nodes titled "{title}" with the input {name} where one is needed: '
+            "give the node that title again in the workflow file."
+        )
+    nodes[0]["inputs"][name] = value

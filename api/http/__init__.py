@@ -1,0 +1,1 @@
+"""HTTP: connections, bodies, callers, routes, and the OpenAPI documents."""

@@ -1,0 +1,103 @@
+"""Reads a request: its fields and its caller."""
+
+import asyncio
+import contextlib
+from dataclasses import dataclass, field
+
+from starlette.requests import Request
+
+from ..base.client_addresses import caller_of
+from ..base.errors import BusyError, InputError, KeyRefusedError, ServiceError, SlowError, TooLargeError
+from ..database.keys import Caller, presented
+from ..jobs.service import Service
+from .bodies import check_texts, chunks
+from .bodies import fields as fields_of
+
+LARGE = 2**20  # bytes from which few bodies of one caller are read at a time
+STRANGER_SECONDS = 60.0  # for a body to come while its key is not known, or is wrong
+
+
+@dataclass
+class Asked:
+    """A request as a vendor module sees it. `warnings` are collected for the answer's x-warnings."""
+
+    service: Service
+    caller: Caller
+    fields: dict[str, object]
+    idempotency_key: str | None
+    warnings: list[str] = field(default_factory=list)
+
+
+async def read(request: Request) -> Asked:
+    """The limits of time and number are those of callers.py and slots.py: by key where it is known, else by address.
+
+    Raises KeyRefusedError before any complaint about the body's content, BusyError, TooLargeError, InputError.
+    """
+    service: Service = request.app.state.service
+    known = presented(request.headers, {}) is not None
+    caller, fields = await (_by_header(request, service) if known else _by_body(request, service))
+    check_texts(fields)
+    return Asked(service, caller, fields, _idempotency_key(request))
+
+
+async def _by_header(request: Request, service: Service) -> tuple[Caller, dict[str, object]]:
+    """A body is kept only for a caller who is known."""
+    largest = service.settings.max_body
+    try:
+        caller = await authenticate(request, {})
+    except ServiceError:
+        with contextlib.suppress(SlowError, TimeoutError):
+            async with asyncio.timeout(STRANGER_SECONDS):
+                async for _ in chunks(request, largest):  # who is still sending would not see the answer
+                    pass
+        raise
+    async with contextlib.nullcontext() if _is_small(request) else service.known.held(caller.id):
+        return caller, await fields_of(request, largest)
+
+
+async def _by_body(request: Request, service: Service) -> tuple[Caller, dict[str, object]]:
+    """The body must be read for its key."""
+    broken: ServiceError | None = None
+    fields: dict[str, object] = {}
+    address = caller_of(request.scope, service.settings.trusted_proxies)
+    try:
+        async with contextlib.nullcontext() if _is_small(request) else service.strangers.held(address):
+            async with asyncio.timeout(STRANGER_SECONDS):
+                fields = await fields_of(request, service.settings.max_body)
+    except (TooLargeError, SlowError, BusyError):
+        raise
+    except TimeoutError as error:
+        request.state.broken_off = True
+        raise SlowError(f"The body did not come within {STRANGER_SECONDS:g} seconds.") from error
+    except ServiceError as error:
+        broken = error
+    caller = await authenticate(request, fields)
+    if broken is not None:
+        raise broken
+    return caller, fields
+
+
+def _is_small(request: Request) -> bool:
+    announced = request.headers.get("content-length", "")
+    return announced.isdigit() and int(announced) < LARGE
+
+
+async def authenticate(request: Request, fields: dict[str, object]) -> Caller:
+    """The caller, within the rate of the key; wrong keys are counted by address."""
+    service: Service = request.app.state.service
+    address = caller_of(request.scope, service.settings.trusted_proxies)
+    try:
+        caller = service.keys.recognise(presented(request.headers, fields))  # one read: quicker than a thread
+    except KeyRefusedError:
+        service.limit("wrong key", address, service.settings.failures_limit)
+        raise
+    request.state.caller = caller
+    service.limit("request", caller.id, service.settings.rate_limit)
+    return caller
+
+
+def _idempotency_key(request: Request) -> str | None:
+    found = request.headers.get("idempotency-key")
+    if found is not None and not 1 <= len(found) <= 255:
+        raise InputError("Idempotency-Key must have 1 to 255 characters.", "Idempotency-Key")
+    return found

@@ -1,0 +1,1 @@
+"""Jobs: workers run them, webhooks report them, retention deletes them."""

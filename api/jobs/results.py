@@ -1,0 +1,16 @@
+"""Stores a run's pictures in the form in which they leave."""
+
+from ..database.tables import JobRow
+from .service import Service
+
+
+async def deliver(row: JobRow, number: int, content: bytes, unsafe: bool, service: Service) -> dict:
+    """Stores a picture under a name that every attempt gives it; what it replaces is the same picture."""
+    name, storage = row.output(number), service.storage(row)
+    whole, small = await service.decoding.forms(row.key_id, content, row.delivery)
+    await storage.put(name, whole)
+    if small is None:
+        return {"name": name, "low": name, "unsafe": unsafe}
+    low = row.low_output(number)
+    await storage.put(low, small)
+    return {"name": name, "low": low, "unsafe": unsafe}

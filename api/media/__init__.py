@@ -1,0 +1,1 @@
+"""Pictures: fetched, decoded apart from the service, encoded, stored."""

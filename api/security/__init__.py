@@ -1,0 +1,1 @@
+"""Secrets, signatures, and the addresses that the service connects to."""

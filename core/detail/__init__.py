@@ -1,0 +1,1 @@
+"""Refinement: which regions of a picture are drawn again, and how they are pasted back."""

@@ -1,0 +1,129 @@
+"""InsightFace behind one value: pictures in, faces out."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..image import on_white
+from .alignment import align
+from .detection import Face, PhotoFaces
+from .model_pack import Provider, load_pack
+from .rotation import Detection, detections, set_upright
+
+# A face that fills the picture is missed at 640 and found at 320; small faces need 640, and those of a large picture
+# 1280: measured on close-ups, a group, and faces of 50 in 4000 pixels. When no size finds one: a border around the
+# picture, then 1280 where it was not yet tried.
+USUAL_SIZES = [(320, 320), (640, 640)]
+LARGE_SIZE = (1280, 1280)
+BORDER = 0.25
+FAINT = 0.35  # the score of a face on its head can be as low
+MISSED = 60.0  # degrees of turn from which faces are missed
+TURNED = 0.1  # how much more than the threshold a turned face must score: in four turns four times as much looks alike
+CROP_SIZE = 224
+
+
+class FaceAnalyzer:
+    """A detector and a recogniser."""
+
+    def __init__(self, folder: Path, provider: Provider = Provider.auto) -> None:
+        """`folder` holds an InsightFace pack; raises as `load_pack`."""
+        self._detector, self._arcface, self.recogniser = load_pack(folder, provider)
+
+    def analyze(self, images: Tensor, threshold: float = 0.5) -> list[PhotoFaces]:
+        """Finds and recognises the visible faces of [B,H,W,3 or 4] in 0..1 RGB; one PhotoFaces for each picture."""
+        pictures = [_bgr(image) for image in images]
+        found = [self._find(bgr, threshold) for bgr in pictures]
+        side = self._arcface.input_size[0]
+        each = [(bgr, face) for bgr, faces in zip(pictures, found, strict=True) for face in faces]
+        embeddings = iter(self._embed([align(bgr, face.points, side) for bgr, face in each]))
+        height, width = images.shape[1:3]
+        return [
+            PhotoFaces(width, height, tuple(_face(bgr, face, next(embeddings)) for face in faces))
+            for bgr, faces in zip(pictures, found, strict=True)
+        ]
+
+    def _find(self, bgr: np.ndarray, threshold: float) -> list[Detection]:
+        """The faces of a picture at any turn. A turned face is often missed: where one is found, more are sought."""
+        found = self._upright(bgr, self._search(bgr, threshold), threshold, [])
+        if found and all(abs(face.turn) < MISSED for face in found):
+            return found
+        for quarters in (1, 2, 3):
+            turned = np.ascontiguousarray(np.rot90(bgr, quarters))
+            seen = [_turned_back(face, quarters, turned) for face in self._search(turned, threshold)]
+            found = self._upright(bgr, seen, threshold, found)
+        return found
+
+    def _upright(
+        self, bgr: np.ndarray, seen: Sequence[Detection], threshold: float, known: Sequence[Detection]
+    ) -> list[Detection]:
+        """The known faces, and those among the seen ones that are new and score enough."""
+        found, (height, width) = list(known), bgr.shape[:2]
+        for face in seen:
+            if any(_same_place(face, other) for other in found):
+                continue
+            upright = set_upright(self._detector, bgr, face).within(width, height)
+            score, least = (upright.score, threshold + TURNED) if upright.is_turned else (face.score, threshold)
+            if score >= least and not any(_same_place(upright, other) for other in found):
+                found.append(upright)
+        return found
+
+    def _search(self, bgr: np.ndarray, threshold: float) -> list[Detection]:
+        """All faces of a picture, and where there is none that scores enough, what is faint."""
+        longer = max(bgr.shape[:2])
+        found = self._detect(bgr, threshold, [*USUAL_SIZES, LARGE_SIZE] if longer > LARGE_SIZE[0] else USUAL_SIZES)
+        if not _any(found, threshold):
+            y, x = (round(side * BORDER) for side in bgr.shape[:2])
+            padded = self._detect(np.pad(bgr, ((y, y), (x, x), (0, 0))), threshold, USUAL_SIZES)
+            found = [face.moved(-x, -y) for face in padded] or found
+        if not _any(found, threshold) and USUAL_SIZES[-1][0] < longer <= LARGE_SIZE[0]:
+            found = self._detect(bgr, threshold, [LARGE_SIZE]) or found
+        height, width = bgr.shape[:2]
+        return [face.within(width, height) for face in found]
+
+    def _detect(self, bgr: np.ndarray, threshold: float, sizes: list[tuple[int, int]]) -> list[Detection]:
+        # insightface >= 1.0 ignores `input_size` set on the detector: it has to be passed
+        self._detector.det_thresh = min(threshold, FAINT)
+        return detections(*self._detector.detect(bgr, input_size=sizes))
+
+    def _embed(self, aligned: list[np.ndarray]) -> Tensor:
+        if not aligned:
+            return torch.zeros(0, 512)
+        fixed_batch = isinstance(self._arcface.input_shape[0], int)
+        runs = [[crop] for crop in aligned] if fixed_batch else [aligned]
+        return torch.from_numpy(np.concatenate([self._arcface.get_feat(run) for run in runs]))
+
+
+def _bgr(image: Tensor) -> np.ndarray:
+    """[H,W,3 or 4] in 0..1 RGB, on white, to 8 bits in insightface's channel order; other values become 0 or 255."""
+    import cv2
+
+    # One pass of OpenCV: torch's threads would keep the cores busy while those of the detector start.
+    rgb = cv2.multiply(on_white(image).cpu().numpy(), np.full(4, 255.0), dtype=cv2.CV_8U)
+    return cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
+
+
+def _face(bgr: np.ndarray, found: Detection, embedding: Tensor) -> Face:
+    crop = align(bgr, found.points, CROP_SIZE)[..., ::-1]
+    rgb = torch.from_numpy(crop.astype(np.float32) / 255)
+    return Face(found.box, found.points, found.score, embedding, rgb, found.turn)
+
+
+def _any(found: Sequence[Detection], threshold: float) -> bool:
+    return any(face.score >= threshold for face in found)
+
+
+def _turned_back(found: Detection, quarters: int, turned: np.ndarray) -> Detection:
+    """A face of a picture that numpy.rot90 has turned, in pixels of the picture before."""
+    height, width = turned.shape[:2]
+    for _ in range(quarters):
+        found = found.quarter_back(height)
+        height, width = width, height
+    return found
+
+
+def _same_place(one: Detection, other: Detection) -> bool:
+    return math.dist(one.middle, other.middle) < max(one.side, other.side) / 2

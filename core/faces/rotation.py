@@ -1,0 +1,153 @@
+"""Finds the turn in the picture plane at which a detector sees a face upright.
+
+A detector lays upright landmarks over a face that stands on its head: it finds a face, and its embedding is a
+stranger's. Only its score tells. Measured with SCRFD-500M on 26 portraits and two groups, turned to 24 angles: faces
+within 45 degrees of upright score 0.79 to 0.88 in a crop in which they are 53 pixels long, and turned ones 0.66 at
+most; so crops of a doubtful face are looked at in four turns.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from ..boxes import Box
+from .alignment import turn_of
+from .model_pack import Detector
+
+SURE = 0.8  # a score in the whole picture that turned faces do not reach
+LEVEL = 33.0  # degrees of turn up to which the landmarks of a sure face are exact
+LEANING = 15.0  # and those of a doubtful one
+SEEN = 0.75  # a score in a crop that turned faces do not reach
+TURNED = 0.6  # a score in a crop below which nothing is taken for a turned face
+BETTER = 0.05  # by which the score of another turn must exceed that of the turn first seen
+FAINT = 0.2  # in crops every face counts that is found at all
+LOOK = (128, 2.4)  # a crop's side in pixels, and in sides of the face: where upright and turned scores differ most
+EXACT = ((160, 2.0), (320, 2.0))  # crops whose landmarks agree best; their mean is taken
+LEVELLED = 10.0  # degrees from level at which a second look brings nothing
+NEAR = 0.25  # of a crop's side: how far from its middle a face is the one looked for
+
+
+class Detection(NamedTuple):
+    """A face as detected. The box (left, top, right, bottom) and the landmarks [5,2] are in pixels of the picture."""
+
+    box: Box
+    points: np.ndarray
+    score: float
+    turn: float  # degrees clockwise
+
+    @property
+    def middle(self) -> tuple[float, float]:
+        left, top, right, bottom = self.box
+        return (left + right) / 2, (top + bottom) / 2
+
+    @property
+    def side(self) -> float:
+        left, top, right, bottom = self.box
+        return max(right - left, bottom - top)
+
+    @property
+    def is_turned(self) -> bool:
+        return abs(self.turn) > LEVEL
+
+    def moved(self, x: float, y: float) -> "Detection":
+        left, top, right, bottom = self.box
+        return self._replace(box=(left + x, top + y, right + x, bottom + y), points=self.points + np.array([x, y]))
+
+    def within(self, width: int, height: int) -> "Detection":
+        """With its box cut at the edges of a picture of this size."""
+        left, top, right, bottom = np.clip(self.box, 0, [width, height, width, height]).tolist()
+        return self._replace(box=(left, top, right, bottom))
+
+    def quarter_back(self, height: int) -> "Detection":
+        """The same face before its picture was turned by 90 degrees counterclockwise and became this high."""
+        left, top, right, bottom = self.box
+        points = np.column_stack([height - self.points[:, 1], self.points[:, 0]])
+        return Detection((height - bottom, left, height - top, right), points, self.score, turn_of(points))
+
+
+def detections(boxes: np.ndarray, points: np.ndarray) -> list[Detection]:
+    """What a detector gives, boxes with scores [N,5] and landmarks [N,5,2], face by face."""
+    return [
+        Detection((left, top, right, bottom), five, score, turn_of(five))
+        for (left, top, right, bottom, score), five in zip(boxes.tolist(), points, strict=True)
+    ]
+
+
+def set_upright(detector: Detector, bgr: np.ndarray, found: Detection) -> Detection:
+    """The face with the landmarks and the score that it has when the picture is turned until it stands upright.
+
+    A face that is upright already is returned unchanged, and without a look where its score leaves no doubt.
+    """
+    if found.score >= SURE and not found.is_turned:
+        return found
+    first = _levelled(detector, bgr, found, found.turn)
+    if first is None or first.score < SEEN:
+        looks = [_levelled(detector, bgr, found, turn) for turn in (0, 90, 180, 270)]
+        best = max((look for look in looks if look), key=lambda look: look.score, default=None)
+        if best is None or best.score < max(TURNED, (first.score if first else 0.0) + BETTER):
+            best = first
+    else:
+        best = first
+    if best is None or abs(best.turn) <= LEANING:
+        return found
+    exact = _exact(detector, bgr, best)
+    return exact if exact.is_turned else exact._replace(score=max(exact.score, found.score))
+
+
+def _levelled(detector: Detector, bgr: np.ndarray, found: Detection, turn: float) -> Detection | None:
+    """What a look at a turn shows, and a second one at the turn that the first one found."""
+    look = _look(detector, bgr, found, turn, *LOOK)
+    if look is None or abs(_difference(look.turn, turn)) < LEVELLED:
+        return look
+    again = _look(detector, bgr, look, look.turn, *LOOK)
+    return look if again is None else again
+
+
+def _exact(detector: Detector, bgr: np.ndarray, found: Detection) -> Detection:
+    looks = [
+        look
+        for crop in EXACT
+        if (look := _look(detector, bgr, found, found.turn, *crop)) and abs(_difference(look.turn, found.turn)) < LEVEL
+    ]
+    if not looks:
+        return found
+    points = np.mean([look.points for look in looks], axis=0)
+    return found._replace(points=points, box=looks[-1].box, turn=turn_of(points))
+
+
+def _look(
+    detector: Detector, bgr: np.ndarray, found: Detection, turn: float, side: int, sides: float
+) -> Detection | None:
+    """The face in a square crop around it, after the picture was turned back by `turn` degrees."""
+    import cv2
+
+    scale = side / (sides * max(found.side, 1))
+    x, y = found.middle
+    matrix = cv2.getRotationMatrix2D((x, y), turn, scale)
+    matrix[:, 2] += side / 2 - x, side / 2 - y
+    crop = cv2.warpAffine(bgr, matrix, (side, side))
+    detector.det_thresh = FAINT
+    seen = detections(*detector.detect(crop, input_size=[(side, side)]))
+    near = [each for each in seen if math.dist(each.middle, (side / 2, side / 2)) < NEAR * side]
+    if not near:
+        return None
+    best = max(near, key=lambda each: each.score)
+    back = cv2.invertAffineTransform(matrix)
+    points = best.points @ back[:, :2].T + back[:, 2]
+    return Detection(_box(best, back, turn, scale), points, best.score, turn_of(points))
+
+
+def _box(seen: Detection, back: np.ndarray, turn: float, scale: float) -> Box:
+    """The box around the face in the picture, a face being an ellipse that fills its box where it is upright."""
+    left, top, right, bottom = seen.box
+    half_width, half_height = (right - left) / 2 / scale, (bottom - top) / 2 / scale
+    x, y = (back[:, :2] @ seen.middle + back[:, 2]).tolist()
+    cos, sin = math.cos(math.radians(turn)), math.sin(math.radians(turn))
+    across, down = math.hypot(half_width * cos, half_height * sin), math.hypot(half_width * sin, half_height * cos)
+    return x - across, y - down, x + across, y + down
+
+
+def _difference(one: float, other: float) -> float:
+    """Degrees from one turn to another, -180 to 180."""
+    return (one - other + 180) % 360 - 180

@@ -1,0 +1,1 @@
+"""A person's identity: built from faces, saved, compared."""

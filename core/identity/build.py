@@ -1,0 +1,153 @@
+"""A person's identity from one or more faces."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate, normalize
+
+from ..errors import IdentityError
+from ..faces.detection import Face, Faces, Recogniser
+from ..faces.quality import Quality, quality
+from ..image import on_white
+from .recognizers import SAME_PERSON
+
+CROP = 224  # pixels of a crop's side
+UNLIKE = 0.6  # of the others' likeness: less makes an outlier
+
+
+@dataclass(frozen=True, eq=False)
+class Identity:
+    """What is known of one person; with no face (`is_empty`) it stands for nobody."""
+
+    embeddings: Tensor  # [N,512] float32, as the recogniser gives them; [N,0] of crops that none has read
+    crops: Tensor  # [N,224,224,3] float32 0..1 RGB in steps of 1/255, aligned
+    weights: Tensor  # [N], summing to 1
+    recogniser: Recogniser | None
+
+    @classmethod
+    def empty(cls) -> "Identity":
+        return cls(torch.zeros(0, 512), torch.zeros(0, CROP, CROP, 3), torch.zeros(0), None)
+
+    @property
+    def is_empty(self) -> bool:
+        return len(self.embeddings) == 0
+
+    @property
+    def unit(self) -> Tensor:
+        """[512]: the weighted mean of the unit embeddings, brought back to length 1."""
+        return normalize(self.weights @ normalize(self.embeddings, dim=1), dim=0)
+
+
+class Strangers(Enum):
+    drop = "drop"
+    keep = "keep"
+
+
+@dataclass(frozen=True, eq=False)
+class Finding:
+    """What became of one face.
+
+    `likeness` is to the other faces that were kept, None where there is no other; `limit` is that of this person.
+    """
+
+    face: Face
+    quality: Quality
+    kept: bool
+    weight: float
+    likeness: float | None
+    limit: float
+
+    def sentence(self, number: int) -> str:
+        likeness = "" if self.likeness is None else f"likeness {self.likeness:.2f} to the others, "
+        if not self.kept:
+            return f"Face {number}: dropped, {likeness}where this person has {self.limit:.2f} or more."
+        parts = ", ".join(f"{name} {value:.2f}" for name, value in self.quality._asdict().items())
+        return f"Face {number}: kept, weight {self.weight:.2f} ({likeness}{parts})."
+
+
+def build_identity(
+    groups: Sequence[Faces], strangers: Strangers = Strangers.drop, same_person: float = SAME_PERSON
+) -> tuple[Identity, tuple[Finding, ...]]:
+    """Joins the chosen faces into one identity, weighted by quality; faces of someone else are left out.
+
+    Raises IdentityError when the faces were read by different recognisers. No face at all gives the empty identity.
+    """
+    groups = [group for group in groups if group.chosen]
+    if not groups:
+        return Identity.empty(), ()
+    _check_recogniser(groups)
+    faces = [face for group in groups for face in group.chosen]
+    qualities = [quality(face) for face in faces]
+    units = torch.stack([face.unit for face in faces])
+    shares = torch.tensor([each.product for each in qualities]).clamp(min=1e-4)  # a flat grey face has none
+    kept, limit = torch.ones(len(faces), dtype=torch.bool), same_person
+    if strangers is Strangers.drop:
+        kept, limit = _one_person(units, shares, same_person)
+    weights = torch.where(kept, shares, 0) / shares[kept].sum()
+    likenesses = [_likeness(units, weights, number) for number in range(len(faces))]
+    rows = zip(faces, qualities, kept.tolist(), weights.tolist(), likenesses, strict=True)
+    embeddings, crops = (torch.stack([getattr(face, name) for face in faces])[kept] for name in ("embedding", "crop"))
+    identity = Identity(embeddings, crops, weights[kept], groups[0].recogniser)
+    return identity, tuple(Finding(*row, limit) for row in rows)
+
+
+def from_crops(images: Tensor) -> Identity:
+    """An identity of pictures [N,H,W,3 or 4] that show one face each, for adapters that read no embeddings.
+
+    The middle square is taken. No picture gives the empty identity.
+    """
+    if len(images) == 0:
+        return Identity.empty()
+    side = min(images.shape[1:3])
+    top, left = ((length - side) // 2 for length in images.shape[1:3])
+    square = on_white(images[:, top : top + side, left : left + side]).movedim(-1, 1)
+    crops = interpolate(square, (CROP, CROP), mode="bicubic", antialias=True).movedim(1, -1)
+    crops = crops.clamp(0, 1).mul(255).round() / 255
+    return Identity(torch.zeros(len(crops), 0), crops, torch.full((len(crops),), 1 / len(crops)), None)
+
+
+def describe(identity: Identity, findings: Sequence[Finding]) -> str:
+    """One line on all faces, and one on each."""
+    if identity.recogniser is None:
+        return "No face: the identity is empty and changes nothing."
+    dropped = sum(not finding.kept for finding in findings)
+    first = f"{len(findings)} face(s) read by {identity.recogniser.name}, {dropped} dropped."
+    return "\n".join([first, *(finding.sentence(n) for n, finding in enumerate(findings, 1))])
+
+
+def _check_recogniser(groups: Sequence[Faces]) -> None:
+    names = {group.recogniser.sha256: group.recogniser.name for group in groups}
+    if len(names) > 1:
+        raise IdentityError(
+            f"The faces were read by different recognisers ({' and '.join(sorted(names.values()))}), whose embeddings "
+            f"cannot be mixed; analyse all photos with the same Load Face Analysis."
+        )
+
+
+def _one_person(units: Tensor, shares: Tensor, same_person: float) -> tuple[Tensor, float]:
+    """Which faces are those of the person whom most of the quality shows, and the likeness that it takes.
+
+    Of two strangers the better face stays. Among three faces and more, one much less alike than they are is dropped
+    even above `same_person`: a sister, or a bad photo.
+    """
+    alike = units @ units.T >= same_person
+    alike.fill_diagonal_(True)
+    centre = int((alike.float() @ shares).argmax())
+    weights = torch.where(alike[centre], shares, 0)
+    found = [_likeness(units, weights, number) for number in range(len(units))]
+    likenesses = torch.tensor([1.0 if likeness is None else likeness for likeness in found])
+    limit = same_person
+    if alike[centre].sum() >= 3:
+        limit = max(limit, UNLIKE * float(likenesses[alike[centre]].median()))
+    kept = likenesses >= limit
+    kept[centre] = True
+    return kept, limit
+
+
+def _likeness(units: Tensor, weights: Tensor, number: int) -> float | None:
+    others = weights.clone()
+    others[number] = 0
+    return float(units[number] @ normalize(others @ units, dim=0)) if others.any() else None

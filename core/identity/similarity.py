@@ -1,0 +1,71 @@
+"""Whether a picture shows a person: how alike its faces are to an identity."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..errors import IdentityError
+from ..faces.detection import PhotoFaces, Recogniser, turned_by
+from .build import Identity
+from .recognizers import SAME_PERSON
+
+
+@dataclass(frozen=True)
+class Score:
+    """Of one picture: the cosine of the identity and the face most like it, and that face's number; None without."""
+
+    likeness: float | None = None
+    face: int | None = None
+    turn: float = 0.0  # of that face's head in the picture plane, in degrees clockwise; 0 of one that is about upright
+
+    @property
+    def value(self) -> float:
+        """The likeness as a number: 0, that of strangers, where there is no face."""
+        return 0.0 if self.likeness is None else self.likeness
+
+    def same(self, same_person: float) -> bool:
+        return self.likeness is not None and self.likeness >= same_person
+
+
+def score(photos: Sequence[PhotoFaces], identity: Identity, recogniser: Recogniser) -> list[Score]:
+    """A score for each picture; raises IdentityError when its faces cannot be compared with the identity."""
+    if identity.is_empty:
+        return [Score() for _ in photos]
+    if identity.recogniser is None or identity.recogniser.sha256 != recogniser.sha256:
+        source = "crops alone" if identity.recogniser is None else identity.recogniser.name
+        raise IdentityError(
+            f"The identity was made with {source}, but the pictures are read by {recogniser.name}, and their numbers "
+            "cannot be compared: choose the pack of the identity in Load Face Analysis."
+        )
+    return [_best(photo, identity) for photo in photos]
+
+
+def _best(photo: PhotoFaces, identity: Identity) -> Score:
+    likenesses = [float(face.unit @ identity.unit) for face in photo.faces]
+    if not likenesses:
+        return Score()
+    best = max(range(len(likenesses)), key=likenesses.__getitem__)
+    face = photo.faces[best]
+    return Score(likenesses[best], best + 1, face.turn if face.is_turned else 0.0)
+
+
+def ranking(scores: Sequence[Score]) -> list[int]:
+    """The pictures' positions, the most alike first; those without a face last, else in their order."""
+    return sorted(range(len(scores)), key=lambda i: 2.0 if (found := scores[i].likeness) is None else -found)
+
+
+def describe(
+    scores: Sequence[Score], identity: Identity, recogniser: Recogniser, same_person: float = SAME_PERSON
+) -> str:
+    """The verdict on each picture in a line, and by which threshold it was reached."""
+    if identity.is_empty:
+        return "The identity is empty: there is nobody to compare with."
+    lines = [_sentence(number, each, same_person) for number, each in enumerate(scores, 1)]
+    return "\n".join([*lines, f"The same person from {same_person:.2f} on, by {recogniser.name}."])
+
+
+def _sentence(number: int, each: Score, same_person: float) -> str:
+    if each.likeness is None:
+        return f"Picture {number}: no face."
+    verdict = "the same person" if each.same(same_person) else "someone else"
+    turned = f", {turned_by(each.turn)}" if each.turn else ""
+    return f"Picture {number}: {verdict}, likeness {each.likeness:.2f} (face {each.face}{turned})."

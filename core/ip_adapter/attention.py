@@ -1,0 +1,80 @@
+"""An identity in one cross-attention layer: the layer's own result, and the identity's attention added to it."""
+
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from ..errors import IdentityError
+from .encoding import LayerTokens
+from .schedule import Options, Scope, conditional, pictures
+
+Rows = tuple[Tensor, Tensor, Tensor | None]  # keys, values, and what is added to the scores
+
+
+class Attention(Protocol):
+    """ComfyUI's attention function: q, k, v [B, tokens, channels] -> [B, tokens of q, channels]."""
+
+    def __call__(self, q: Tensor, k: Tensor, v: Tensor, heads: int, /, **options: Any) -> Tensor: ...
+
+
+class IdentityAttention:
+    """Replaces the attention of one layer; called as ComfyUI calls it, before the layer's output projection.
+
+    `previous` is the replacement that stood here, or None, a callable of the same form that may have the methods
+    below; it still makes the layer's own result. Picture i of the batch shows person i, beginning again when there
+    are fewer people. The tokens are never changed; their rows in the batch's order, on its device, are kept until the
+    end of sampling.
+    """
+
+    def __init__(self, tokens: LayerTokens, scope: Scope, attention: Attention, previous: Any = None) -> None:
+        self.tokens = tokens
+        self.scope = scope
+        self.attention = attention
+        self.previous = previous
+        self._rows: dict[object, Rows] = {}
+
+    def __call__(self, q: Tensor, k: Tensor, v: Tensor, options: Any) -> Tensor:
+        own = self._attend(q, k, v, options) if self.previous is None else self.previous(q, k, v, options)
+        positive = conditional(options)
+        shown = tuple(pictures(options, q.shape[0] // len(positive)))
+        keys, values, mask = self._expanded(q, positive, shown)
+        face = self._attend(q, keys, values, options, mask)
+        return own + self.scope.limit(face, options, len(positive))
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, options: Options, mask: Tensor | None = None) -> Tensor:
+        precision, heads = options.get("attn_precision"), options["n_heads"]
+        return self.attention(q, k, v, heads, mask=mask, attn_precision=precision, transformer_options=options)
+
+    def _expanded(self, q: Tensor, positive: tuple[bool, ...], shown: tuple[int, ...]) -> Rows:
+        key = (positive, shown, q.device, q.dtype)
+        if key not in self._rows:
+            people = self.tokens.keys.shape[1]
+            sides = [0 if follows else 1 for follows in positive for _ in shown]
+            turns = [picture % people for _ in positive for picture in shown]
+            mask = self.tokens.mask()
+            mask = None if mask is None else mask[turns].to(q)
+            self._rows[key] = (self.tokens.keys[sides, turns].to(q), self.tokens.values[sides, turns].to(q), mask)
+        return self._rows[key]
+
+    def to(self, target: torch.device | torch.dtype) -> "IdentityAttention":
+        """ComfyUI announces a device or dtype; ours follows the pictures, but the replacement below may want it."""
+        moved = self.previous.to(target) if hasattr(self.previous, "to") else self.previous
+        return self if moved is self.previous else IdentityAttention(self.tokens, self.scope, self.attention, moved)
+
+    def add(self, *_: Any, **__: Any) -> None:
+        """How ComfyUI_IPAdapter_plus joins what stands in a layer: it would change all models that share it."""
+        raise IdentityError(
+            "Another IP-Adapter comes after Apply Identity, and its pack would change the model that went in: put "
+            "Apply Identity after it."
+        )
+
+    def models(self) -> list[Any]:
+        return self.previous.models() if hasattr(self.previous, "models") else []
+
+    def cleanup(self) -> None:
+        """ComfyUI calls this at the end of sampling: nothing stays on the device."""
+        self._rows = {}
+        self.scope.forget()
+        if hasattr(self.previous, "cleanup"):
+            self.previous.cleanup()

@@ -1,0 +1,1 @@
+"""OpenPose: skeletons, character sheets, and reading a drawn pose."""

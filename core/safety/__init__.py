@@ -1,0 +1,1 @@
+"""Safety check: classifiers, verdicts, and concealing unsafe pictures."""

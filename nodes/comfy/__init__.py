@@ -1,0 +1,1 @@
+"""What the nodes share: ComfyUI's samplers, loaders, folders and progress."""

@@ -1,0 +1,47 @@
+"""Model folders that ComfyUI does not know by itself; folders that other packs registered are kept and shared."""
+
+import os
+from pathlib import Path
+
+import folder_paths
+
+from ...core import model_catalog
+from ...core.errors import ModelMissingError
+
+ADAPTERS = "ipadapter"
+INSIGHTFACE = "insightface"
+IDENTITIES = "identities"
+BACKGROUND = "rembg"
+SAFETY = "safety"
+
+# What a combo lists of each folder; InsightFace's packs are folders, which Load Face Analysis lists itself.
+EXTENSIONS: dict[str, set[str]] = {
+    ADAPTERS: set(folder_paths.supported_pt_extensions),
+    INSIGHTFACE: {".onnx"},
+    IDENTITIES: {".safetensors"},
+    BACKGROUND: {".onnx"},
+    SAFETY: {".onnx"},
+}
+
+
+def register() -> None:
+    """Adds the folders below `models` to ComfyUI's."""
+    for name, wanted in EXTENSIONS.items():
+        folder_paths.add_model_folder_path(name, os.path.join(folder_paths.models_dir, name))
+        paths, extensions = folder_paths.folder_names_and_paths[name]
+        if not extensions:  # a folder just made lists every file
+            folder_paths.folder_names_and_paths[name] = (paths, set(wanted))
+
+
+def stamp(*files: Path) -> tuple[tuple[int, int], ...]:
+    """Time and size of each file that is there: what was read of them is read again once this changes."""
+    found = [file.stat() for file in files if file.is_file()]
+    return tuple((each.st_mtime_ns, each.st_size) for each in found)
+
+
+def find(folder: str, name: str) -> str:
+    """The path of a model file; ModelMissingError, with the catalog's words, where it is not installed."""
+    path = folder_paths.get_full_path(folder, name)
+    if path is None:
+        raise ModelMissingError(model_catalog.missing(name, folder))
+    return path
