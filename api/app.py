@@ -8,7 +8,6 @@ from functools import partial
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
-from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
@@ -23,7 +22,7 @@ from .jobs.retention import sweep, sweep_once
 from .jobs.service import Service
 from .jobs.webhooks import deliver
 from .jobs.worker import work
-from .vendors import VENDORS, vendor_of
+from .vendors import VENDORS
 
 STOP_SECONDS = 10.0  # for the jobs at hand at a graceful stop; what is not done then is taken up at the next start
 CLEAN_SECONDS = 5.0  # then, for what has ended meanwhile; what is not cleaned then is cleaned after the next start
@@ -36,7 +35,7 @@ def create_app(settings: Settings, run_jobs: bool = True) -> FastAPI:
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        service = app.state.service = Service(settings)
+        service = app.state.service = Service(settings, VENDORS)
         service.decoding.warm_up()
         if run_jobs:
             service.store.recover()
@@ -45,11 +44,11 @@ def create_app(settings: Settings, run_jobs: bool = True) -> FastAPI:
         await service.close()
 
     app = FastAPI(title="Consistent Face", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
-    for vendor in VENDORS.values():
+    for vendor in VENDORS:
         app.include_router(vendor.router)
     app.include_router(job_routes.router)
     app.include_router(operations.router)
-    openapi_of(app)
+    openapi_of(app, {vendor.name: vendor.router for vendor in VENDORS})
     _handle_errors(app)
     app.add_middleware(Observed)
     if settings.cors_origins:
@@ -97,7 +96,8 @@ def _handle_errors(app: FastAPI) -> None:
 
 def _answer(request: Request, error: ServiceError) -> Response:
     """The error in the shape of the vendor that the path belongs to."""
-    answer: JSONResponse = vendor_of(request.url.path).refuse(request, error)
+    service: Service = request.app.state.service
+    answer = service.vendor_of(request.url.path).refuse(request, error)
     if isinstance(error, BusyError):
         answer.headers["Retry-After"] = str(error.retry_after)
     if getattr(request.state, "broken_off", False):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..api.comfyui.workflow import PARAMETERS
-from ..api.vendors.documents import MODELSLAB_EXAMPLES, SEGMIND_EXAMPLE
+from ..api.vendors.examples import MODELSLAB_EXAMPLES, SEGMIND_EXAMPLE
 from .paths import ROOT
 
 PHOTO = ROOT / "tests" / "photos" / "astronaut.jpg"  # Eileen Collins, NASA, public domain

@@ -11,8 +11,8 @@ from ..database.tables import JobRow
 from ..jobs.retention import purge
 from ..jobs.service import Service
 from ..media.storage import content_type
-from ..vendors.documents import ENVELOPE, answers
 from .requests import authenticate
+from .schemas import ENVELOPE, answers
 
 router = APIRouter(tags=["Jobs"], responses=answers(ENVELOPE))
 PAGE = 50

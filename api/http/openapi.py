@@ -3,16 +3,16 @@
 The pages are Swagger UI out of the package fastapi-offline: they need no internet.
 """
 
+from collections.abc import Mapping
 from importlib.resources import files
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
 
 from ..base.errors import NotFoundError
-from ..vendors import VENDORS
 from . import job_routes
 
 VERSION = "1"
@@ -48,10 +48,9 @@ def page(address: str, title: str) -> HTMLResponse:
     )
 
 
-def openapi_of(app: FastAPI) -> None:
-    """Adds the documents and their pages to the application."""
+def openapi_of(app: FastAPI, routers: Mapping[str, APIRouter]) -> None:
+    """Adds the documents and their pages to the application; `routers` are the vendors', by name."""
     app.mount(SWAGGER, StaticFiles(directory=str(files("fastapi_offline") / "static")))
-    routers = {name: vendor.router for name, vendor in VENDORS.items()}
     everything = [route for router in (*routers.values(), job_routes.router) for route in router.routes]
 
     @app.get("/openapi.json", include_in_schema=False)

@@ -14,7 +14,6 @@ from ..base.settings import Settings
 from ..comfyui.client import Comfy
 from ..database.keys import presented
 from ..jobs.service import Service
-from ..vendors import vendor_of
 
 router = APIRouter(include_in_schema=False)
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
@@ -53,7 +52,8 @@ def foreign(request: Request) -> Response:
         "Without keys this service answers to localhost alone, and to no other origin's pages: add a key with "
         "`python -m api keys add`, or the origin to CONSISTENT_FACE_CORS_ORIGINS."
     )
-    return vendor_of(request.url.path).refuse(request, error)
+    service: Service = request.app.state.service
+    return service.vendor_of(request.url.path).refuse(request, error)
 
 
 def _has_our_name(request: Request) -> bool:

@@ -29,6 +29,7 @@ from ..security.public_addresses import guarded_session
 from ..security.secrets import Seal
 from .exclusive_runs import Gate
 from .metrics import Metrics
+from .vendor import Vendor
 
 LOG = logging.getLogger("consistent_face.jobs")
 STRANGERS = 32, 4, 10.0  # large bodies that are read before their key is known: all, of an address, seconds to wait
@@ -40,8 +41,9 @@ BUCKETS = 256  # of clients, that are kept open
 class Service:
     """Open one inside a running event loop, and close it."""
 
-    def __init__(self, settings: Settings):
+    def __init__(self, settings: Settings, vendors: Sequence[Vendor] = ()):
         self.settings = settings
+        self.vendors = {vendor.name: vendor for vendor in vendors}
         self.seal = Seal.load(settings.data)
         self.store = Store(settings.data)
         self.keys = Keys(self.store)
@@ -78,6 +80,11 @@ class Service:
         for session in (self.out, self.to_receivers, self.to_buckets, self.inside):
             await session.close()
         self.store.close()
+
+    def vendor_of(self, path: str) -> Vendor:
+        """The vendor whose shape an answer to this path has."""
+        fitting = (vendor for vendor in self.vendors.values() if path.startswith(vendor.prefix))
+        return max(fitting, key=lambda vendor: len(vendor.prefix))
 
     def limit(self, what: str, who: str, rate: str) -> None:
         """Raises BusyError when `who` did `what` more often than the rate allows."""

@@ -19,7 +19,6 @@ from ..database.outbox import Due, chosen, due
 from ..database.tables import Hook
 from ..security.public_addresses import NETWORK
 from ..security.urls import host_of
-from ..vendors import VENDORS
 from .service import Service
 
 LOG = logging.getLogger("consistent_face.webhooks")
@@ -112,7 +111,10 @@ async def _post(hook: Hook, service: Service) -> int | None:
     row = await asyncio.to_thread(service.store.get, hook.job_id)
     if row is None:
         return None
-    body = json.dumps(await VENDORS[row.vendor].webhook(row, service)).encode()
+    report = service.vendors[row.vendor].webhook
+    if report is None:
+        raise ServiceError(f"{row.vendor} documents no webhooks.")
+    body = json.dumps(await report(row, service)).encode()
     headers = signed(hook.job_id, int(time.time()), body, service.seal.webhook_secret(row.key_id))
     headers |= {"Content-Type": "application/json", "User-Agent": "consistent-face"}
     timeout = aiohttp.ClientTimeout(total=service.settings.webhook_timeout)

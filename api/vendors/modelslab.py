@@ -19,11 +19,12 @@ from fastapi.responses import JSONResponse
 from ..base.errors import BusyError, InputError, NotFoundError, ServiceError
 from ..database.tables import JobRow
 from ..http.requests import read
+from ..http.schemas import answers, described, json_content
 from ..http.submission import Wanted, submit
 from ..jobs.service import Service
 from ..media.intake import is_url
 from . import modelslab_bucket
-from .documents import MODELSLAB_ANSWER, MODELSLAB_ERROR, MODELSLAB_EXAMPLES, answers, described, json_content
+from .examples import MODELSLAB_ANSWER, MODELSLAB_ERROR, MODELSLAB_EXAMPLES
 from .values import (
     LARGEST_SEED,
     PHOTO_KINDS,

@@ -14,8 +14,9 @@ from pydantic import Field
 
 from ..base.errors import InputError, StorageError
 from ..http.requests import Asked, read
+from ..http.schemas import described
 from ..media.storage import Bucket, BucketAccess
-from .documents import MODELSLAB_EXAMPLES, described
+from .examples import MODELSLAB_EXAMPLES
 from .values import Fields, address, parse, warnings_header
 
 ENTERPRISE, FACE_GEN = "/api/v1/enterprise", "/api/v1/enterprise/face_gen"

@@ -16,10 +16,11 @@ from pydantic import Field
 from ..base.errors import InputError, NotFoundError, PictureError, ServiceError
 from ..database.tables import JobRow
 from ..http.requests import Asked, read
+from ..http.schemas import ENVELOPE, answers, described, json_content
 from ..http.submission import Wanted, submit
 from ..jobs.service import Service
 from ..media.intake import is_url
-from .documents import ENVELOPE, QOLABA_EXAMPLES, answers, described, json_content
+from .examples import QOLABA_EXAMPLES
 from .values import Fields, Picture, Prompt, Real, Whole, parse, warnings_header
 
 NAME = "qolaba"

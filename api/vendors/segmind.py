@@ -17,9 +17,10 @@ from ..base.errors import ContentTypeError, CreditsError, InputError, ServiceErr
 from ..database.keys import Caller
 from ..database.tables import JobRow
 from ..http.requests import Asked, read
+from ..http.schemas import answers, described
 from ..http.submission import Wanted, submit
 from ..jobs.service import Service
-from .documents import JPEG_OR_JSON, SEGMIND_ERROR, SEGMIND_EXAMPLE, answers, described
+from .examples import JPEG_OR_JSON, SEGMIND_ERROR, SEGMIND_EXAMPLE
 from .values import LARGEST_SEED, PHOTO_KINDS, Fields, Picture, Prompt, Real, Whole, parse, warnings_header
 
 NAME = "segmind"

@@ -6,29 +6,29 @@ import pytest
 from playwright.sync_api import Locator, expect
 
 from consistent_face.api.comfyui import workflow as graph
-from consistent_face.api.vendors import documents, modelslab, qolaba, segmind
+from consistent_face.api.vendors import examples, modelslab, qolaba, segmind
 from consistent_face.tests.web.editor import NAMES, PHOTOS, RUN_SECONDS, Editor
 
 # Of each workflow: its endpoint, the body of the vendor's example, and which parameter takes which field.
 ENDPOINTS = {
     "face_consistency": (
         "/getImagetoImage",
-        documents.QOLABA_EXAMPLES["face_consistency"],
+        examples.QOLABA_EXAMPLES["face_consistency"],
         {**qolaba.MODELS["face_consistency"][1], "image": "photo"},
     ),
     "face_avatar": (
         "/getImageToImage",
-        documents.QOLABA_EXAMPLES["face_avatar"],
+        examples.QOLABA_EXAMPLES["face_avatar"],
         {**qolaba.MODELS["face_avatar"][1], "image": "photo"},
     ),
     "face_generator": (
         f"{modelslab.PREFIX}/make_gen",
-        documents.MODELSLAB_EXAMPLES["make_gen"],
+        examples.MODELSLAB_EXAMPLES["make_gen"],
         {**modelslab.PARAMETERS, "face_image": "photo"},
     ),
     "consistent_character": (
         f"/v1/{segmind.SLUG}",
-        documents.SEGMIND_EXAMPLE,
+        examples.SEGMIND_EXAMPLE,
         {**segmind.PARAMETERS, **segmind.PHOTOS},
     ),
 }

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from consistent_face.api.vendors import documents
+from consistent_face.api.vendors import examples
 from consistent_face.tests.web.editor import PHOTOS, Editor
 from consistent_face.tools.demo import small_values
 from consistent_face.tools.server import ComfyServer, free_port, service
@@ -52,7 +52,7 @@ def set_up(editor: Editor) -> Editor:
 
 def test_the_copied_json_is_the_documented_request(set_up: Editor) -> None:
     body = json.loads(copy(set_up, "Copy as API request (JSON)"))
-    documented = documents.QOLABA_EXAMPLES[NAME]
+    documented = examples.QOLABA_EXAMPLES[NAME]
     assert [*body] == [field for field in documented if field in body] and set(body) >= {"image", "prompt", "strength"}
     assert (body["prompt"], body["batch"], body["width"]) == ("a 'quoted' $HOME", 2, 256)
     kind, photo = body["image"].split(",")

@@ -13,7 +13,7 @@ from consistent_face.api.comfyui import workflow
 from consistent_face.api.comfyui.client import Comfy, RefusedError
 from consistent_face.api.comfyui.parameters import PARAMETERS
 from consistent_face.api.vendors import segmind
-from consistent_face.api.vendors.documents import SEGMIND_EXAMPLE
+from consistent_face.api.vendors.examples import SEGMIND_EXAMPLE
 from consistent_face.tests.workflows.runs import PHOTOS, by_title, images
 from consistent_face.tools.demo import small_values
 
