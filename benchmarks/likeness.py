@@ -27,7 +27,8 @@ from ..core.identity.build import Identity, build_identity
 from ..core.image import load_photo
 from ..demo_model import people
 from ..demo_model.sface import SFace
-from ..tools import inprocess, offline, trained
+from ..tools import inprocess, offline
+from ..tools import trained_model as trained
 from ..tools.paths import OFFLINE, ROOT
 
 PROMPT, NEGATIVE = "portrait photo of a person, looking at the camera", "blurry, low quality"

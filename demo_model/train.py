@@ -14,9 +14,9 @@ from typing import Any
 
 import torch
 
+from ..tools.trained_weights import ADAPTER, UNET, VAE, prefixed, write
 from . import data, people
 from .bank import Texts, encode_texts, load_bank
-from .export import ADAPTER, UNET, VAE, prefixed, write
 from .faces import Recogniser
 from .networks import Network
 from .preview import CAPTIONS, preview

@@ -17,7 +17,7 @@ import aiohttp
 from ..api.base.order import Value
 from ..api.comfyui.workflow import PARAMETERS, load
 from ..core import model_catalog
-from . import offline, trained
+from . import offline, trained_model
 from .demo_page import Shown, page
 from .demo_requests import REQUESTS, Request
 from .models import installed
@@ -68,7 +68,7 @@ def small_models(request: Request, names: Mapping[str, str]) -> dict[str, Value]
     """
     values = small_values(request.workflow)
     if names:
-        values |= {**names, **trained.SUITS[request.workflow]}
+        values |= {**names, **trained_model.SUITS[request.workflow]}
     return {name: value for name, value in values.items() if name not in ("steps", *request.small)}
 
 
@@ -143,11 +143,11 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends what it started, as Ctrl-C does
     small = [request.workflow for request in REQUESTS if not real_models_present(request.workflow)]
     names: dict[str, str] = {}
-    note = (FACES if trained.present() else NOISE).format(workflows=", ".join(small)) if small else ""
+    note = (FACES if trained_model.present() else NOISE).format(workflows=", ".join(small)) if small else ""
     if small:
         print(note)
         offline.make()
-        names = trained.make() if trained.present() else {}
+        names = trained_model.make() if trained_model.present() else {}
     shutil.rmtree(OUTPUT, ignore_errors=True)
     OUTPUT.mkdir(parents=True)
     print("Starting ComfyUI ...", flush=True)

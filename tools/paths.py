@@ -23,6 +23,7 @@ def _cache() -> Path:
 
 
 CACHE = _cache()
+WEIGHTS = ROOT / "demo_model" / "weights"  # of the small trained model
 OFFLINE = CACHE / "offline-v1"  # the small models, in ComfyUI's layout
 MODELS = COMFYUI / "models" if EXISTING_COMFYUI else CACHE / "models"  # the real ones, as `models` fetches them
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from consistent_face.tools import demo, trained
+from consistent_face.tools import demo
+from consistent_face.tools import trained_model as trained
 from consistent_face.tools.demo_requests import REQUESTS
 from consistent_face.tools.paths import HOST
 

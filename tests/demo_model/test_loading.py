@@ -16,7 +16,7 @@ from consistent_face.core.faces.detection import Recogniser
 from consistent_face.core.identity.build import Identity
 from consistent_face.core.ip_adapter.encoding import EncodedIdentity
 from consistent_face.core.ip_adapter.variants import AUTO, Kind
-from consistent_face.demo_model import captions, data, export
+from consistent_face.demo_model import captions, data
 from consistent_face.demo_model.text import TextEncoder
 from consistent_face.demo_model.unet import CONTEXT
 from consistent_face.demo_model.unet_stage import Model
@@ -24,7 +24,8 @@ from consistent_face.demo_model.vae import SD15_SCALE, Autoencoder
 from consistent_face.nodes.apply import ApplyIdentity
 from consistent_face.nodes.comfy.encoding import encode_identity, load_adapter
 from consistent_face.nodes.comfy.folders import ADAPTERS
-from consistent_face.tools import trained
+from consistent_face.tools import trained_model as trained
+from consistent_face.tools import trained_weights as export
 from consistent_face.tools.paths import COMFYUI
 
 pytestmark = pytest.mark.usefixtures("inference", "one_thread")

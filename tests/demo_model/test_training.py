@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from consistent_face.demo_model import captions, data, export, people, preview, recipe, train, unet_stage
+from consistent_face.demo_model import captions, data, people, preview, recipe, train, unet_stage
 from consistent_face.demo_model.bank import Bank, Texts
 from consistent_face.demo_model.diffusion import cleaned, noised, sample, shares
+from consistent_face.tools import trained_weights as export
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SMOKE = recipe.Recipe(

@@ -7,8 +7,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from .paths import WEIGHTS
+
 State = dict[str, Tensor]
-WEIGHTS = Path(__file__).resolve().parent / "weights"
 SHARD_BYTES = 15 * 2**20
 MOST = 448.0  # of fp8 e4m3
 UNET, VAE = "model.diffusion_model.", "first_stage_model."

@@ -10,9 +10,8 @@ from pathlib import Path
 
 from . import shapes
 from .offline import TEXT_SEED
-from .paths import OFFLINE, ROOT
+from .paths import OFFLINE, WEIGHTS
 
-WEIGHTS = ROOT / "demo_model" / "weights"
 RECOGNISER = "w600k_mbf"  # whose embeddings the adapter reads
 # What suits the model beside its files: it was trained for little guidance, on faces of one size, and knows no poses.
 SUITS: dict[str, dict[str, str | int | float]] = {
@@ -45,7 +44,7 @@ def make(root: Path = OFFLINE, folder: Path = WEIGHTS) -> dict[str, str]:
 def write(folder: Path, checkpoint: Path, adapter: Path) -> None:
     from safetensors.torch import save_file
 
-    from ..demo_model import export
+    from . import trained_weights as export
     from . import weights
 
     state = export.read(folder)
