@@ -11,7 +11,7 @@ from consistent_face.api.base.errors import InputError, PictureError
 from consistent_face.api.base.logs import redacted
 from consistent_face.api.http.bodies import LARGE, _parse, _parse_large
 from consistent_face.api.media.sources import decode
-from consistent_face.api.vendors.modelslab import MakeGen, _fit
+from consistent_face.api.vendors.modelslab.make_gen import MakeGen, _fit
 from consistent_face.api.vendors.qolaba import Avatar, Consistency
 from consistent_face.api.vendors.segmind import ConsistentCharacter
 from consistent_face.api.vendors.values import Fields, parse, warnings_header

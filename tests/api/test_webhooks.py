@@ -9,6 +9,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -127,12 +128,12 @@ def test_given_up_and_redelivered_by_command(
 def test_a_webhook_that_cannot_be_made_holds_up_no_other(
     running: Running, receiver: Receiver, generator: Callable[..., dict], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = modelslab.webhook
+    vendors, made = running.service.vendors, modelslab.webhook
 
     async def broken(row: JobRow, service: Service) -> dict:
         return await made(row, service) if row.request["track_id"] else {"x": 1 / 0}
 
-    monkeypatch.setattr(modelslab, "webhook", broken)
+    monkeypatch.setitem(vendors, "modelslab", replace(vendors["modelslab"], webhook=broken))
     for track in (0, 1, 0, 2):
         running.post(GEN, generator(webhook=receiver.url, track_id=track))
     receiver.wait(2)

@@ -22,9 +22,9 @@ ENDPOINTS = {
         {**qolaba.MODELS["face_avatar"][1], "image": "photo"},
     ),
     "face_generator": (
-        f"{modelslab.PREFIX}/make_gen",
+        f"{modelslab.answers.PREFIX}/make_gen",
         examples.MODELSLAB_EXAMPLES["make_gen"],
-        {**modelslab.PARAMETERS, "face_image": "photo"},
+        {**modelslab.make_gen.PARAMETERS, "face_image": "photo"},
     ),
     "consistent_character": (
         f"/v1/{segmind.SLUG}",

@@ -12,12 +12,12 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 from pydantic import Field
 
-from ..base.errors import InputError, StorageError
-from ..http.requests import Asked, read
-from ..http.schemas import described
-from ..media.storage import Bucket, BucketAccess
-from .examples import MODELSLAB_EXAMPLES
-from .values import Fields, address, parse, warnings_header
+from ...base.errors import InputError, StorageError
+from ...http.requests import Asked, read
+from ...http.schemas import described
+from ...media.storage import Bucket, BucketAccess
+from ..examples import MODELSLAB_EXAMPLES
+from ..values import Fields, address, parse, warnings_header
 
 ENTERPRISE, FACE_GEN = "/api/v1/enterprise", "/api/v1/enterprise/face_gen"
 FOLDER = r"[A-Za-z0-9_-][A-Za-z0-9_.-]*"
