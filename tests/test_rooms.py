@@ -81,10 +81,8 @@ def targets(path: Path) -> Iterator[tuple[str, ...]]:
     """The parts of every file or folder of the pack that a file imports, from the root."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.level:
-            base = path.relative_to(ROOT).parts[: -node.level] + tuple(
-                (node.module or "").split(".") if node.module else ()
-            )
-            yield from (base + (alias.name,) for alias in node.names)
+            base = *path.relative_to(ROOT).parts[: -node.level], *filter(None, (node.module or "").split("."))
+            yield from ((*base, alias.name) for alias in node.names)
 
 
 @pytest.mark.parametrize(("room", "path"), [each for each in FILES if each[0] in FOLDERS], ids=lambda each: str(each))
