@@ -1,4 +1,4 @@
-"""Does the output look like the person: the small trained model, by the whole chain, judged by two recognisers.
+"""Does the output look like the person: the small trained model, by the whole chain, judged by two recognizers.
 
 Sixteen people whom training has not seen and the astronaut, four pictures each at the weights 0, 0.5 and 1. Judges:
 SFace, which training did not use, and w600k_mbf, which conditions the model and takes part in training. Without
@@ -67,7 +67,7 @@ class Judges:
     def identity(self, photo: Tensor) -> Identity:
         """As Analyze Faces and Build Identity make it."""
         found, _ = choose_faces(self.analyzer.analyze(photo[None]), Choice(), WithoutFace.error)
-        return build_identity([Faces(tuple(found), self.analyzer.recogniser)])[0]
+        return build_identity([Faces(tuple(found), self.analyzer.recognizer)])[0]
 
 
 class Models:

@@ -30,7 +30,7 @@ WHEEL = (
 )
 FIRST_SEED = 1000
 SHARD = 500
-SEEN_AT = 512  # pixels of the picture that is analysed
+SEEN_AT = 512  # pixels of the picture that is analyzed
 TRUNCATION = 0.85  # of the distance to the average face: less are more alike and better drawn
 AVERAGE_OF = 4096
 QUALITY = 82

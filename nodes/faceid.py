@@ -8,7 +8,7 @@ from comfy_api.latest import io, ui
 
 from ..core.identity.build import Identity as Person
 from ..core.ip_adapter.checkpoint import Adapter as AdapterFile
-from ..core.ip_adapter.checkpoint import describe_recogniser, trained_with
+from ..core.ip_adapter.checkpoint import describe_recognizer, trained_with
 from ..core.ip_adapter.encoding import EncodedIdentity as Encoded
 from ..core.ip_adapter.encoding import combine
 from ..core.ip_adapter.variants import AUTO, SETTINGS
@@ -32,7 +32,7 @@ class LoadAdapter(io.ComfyNode):
             node_id="ConsistentFace_LoadAdapter",
             display_name="Load Adapter (IP-Adapter)",
             category=CATEGORY,
-            description="Loads a face adapter for SD1.5 or SDXL, recognised by its tensors: FaceID, its Plus and "
+            description="Loads a face adapter for SD1.5 or SDXL, recognized by its tensors: FaceID, its Plus and "
             "Portrait variants, Plus Face, Full Face. The LoRA that belongs to FaceID is in the same file.",
             search_aliases=["ip-adapter", "ipadapter", "faceid", "face id loader", "plusv2", "portrait", "plus-face"],
             inputs=[
@@ -87,7 +87,7 @@ class EncodeIdentity(io.ComfyNode):
             ],
             outputs=[
                 EncodedIdentity.Output(display_name="encoded identity"),
-                io.String.Output(display_name="report", tooltip="The recogniser that the adapter was trained with."),
+                io.String.Output(display_name="report", tooltip="The recognizer that the adapter was trained with."),
             ],
         )
 
@@ -98,7 +98,7 @@ class EncodeIdentity(io.ComfyNode):
         if adapter is None:  # for nobody it was not asked for
             return io.NodeOutput(Encoded(), "The identity is empty: nothing was encoded.")
         encoded = encode_identity(adapter, identity, clip_vision)
-        report = describe_recogniser(adapter)
+        report = describe_recognizer(adapter)
         if adapter.embedding is None or trained_with(adapter) is not None:
             return io.NodeOutput(encoded, report)
         return io.NodeOutput(encoded, report, ui=ui.PreviewText(report))

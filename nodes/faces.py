@@ -35,7 +35,7 @@ class LoadFaceAnalysis(io.ComfyNode):
             node_id="ConsistentFace_LoadFaceAnalysis",
             display_name="Load Face Analysis (InsightFace)",
             category=CATEGORY,
-            description="Loads the detector and the recogniser of an InsightFace pack from models/insightface/models. "
+            description="Loads the detector and the recognizer of an InsightFace pack from models/insightface/models. "
             "FaceID adapters were trained with buffalo_l. Nothing is ever downloaded.",
             search_aliases=["insightface", "buffalo_l", "face detector", "face recognition", "arcface"],
             inputs=[
@@ -43,7 +43,7 @@ class LoadFaceAnalysis(io.ComfyNode):
                     "model",
                     options=sorted({*_packs(), STANDARD_PACK}),
                     default=STANDARD_PACK,
-                    tooltip="The pack's folder. Identities of different recognisers cannot be mixed.",
+                    tooltip="The pack's folder. Identities of different recognizers cannot be mixed.",
                 ),
                 io.Combo.Input(
                     "provider",
@@ -140,7 +140,7 @@ class AnalyzeFaces(io.ComfyNode):
     ) -> io.NodeOutput:
         found = face_analysis.analyze(image, detection_threshold)
         marked, report = choose_faces(found, Choice(Select(select), index, min_size), WithoutFace(without_face))
-        faces = Faces(tuple(photo for photo in marked if photo.chosen), face_analysis.recogniser)
+        faces = Faces(tuple(photo for photo in marked if photo.chosen), face_analysis.recognizer)
         count = sum(len(photo.faces) for photo in marked)
         shown = {"faces": found_faces(image, found)}
         return io.NodeOutput(faces, draw_overlay(image, marked), count, report, ui=shown)

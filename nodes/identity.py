@@ -48,7 +48,7 @@ class BuildIdentity(io.ComfyNode):
                     max=1.0,
                     step=0.01,
                     optional=True,
-                    tooltip="Likeness below which a face is a stranger's. 0.4 suits InsightFace's recognisers.",
+                    tooltip="Similarity below which a face is a stranger's. 0.4 suits InsightFace's recognizers.",
                     advanced=True,
                 ),
             ],
@@ -75,7 +75,7 @@ class SaveIdentity(io.ComfyNode):
             node_id="ConsistentFace_SaveIdentity",
             display_name="Save Identity",
             category=CATEGORY,
-            description="Keeps an identity as a file in models/identities: the numbers of the recogniser and the "
+            description="Keeps an identity as a file in models/identities: the numbers of the recognizer and the "
             "aligned crops, without the photos. Load Identity gives the same pictures anywhere.",
             search_aliases=["save face", "save embeds", "face model", "export identity"],
             is_output_node=True,
@@ -115,7 +115,7 @@ class LoadIdentity(io.ComfyNode):
                 io.Combo.Input(
                     "identity",
                     options=folder_paths.get_filename_list(IDENTITIES),
-                    tooltip="A file of models/identities. It fits adapters trained with the recogniser that made it.",
+                    tooltip="A file of models/identities. It fits adapters trained with the recognizer that made it.",
                 ),
             ],
             outputs=[Identity.Output(display_name="identity"), io.String.Output(display_name="report")],

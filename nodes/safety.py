@@ -61,7 +61,7 @@ class CheckSafety(io.ComfyNode):
             node_id="ConsistentFace_CheckSafety",
             display_name="Check Safety",
             category=CATEGORY,
-            description="Scores each picture and makes unsafe ones unrecognisable for good, in their size. A check "
+            description="Scores each picture and makes unsafe ones unrecognizable for good, in their size. A check "
             "that cannot run stops the workflow: nothing passes unchecked.",
             search_aliases=["nsfw filter", "safety checker", "censor", "blur nsfw", "pixelate"],
             is_output_node=True,  # only such a node's verdicts are in the history of a run that took it from the cache

@@ -19,7 +19,7 @@ def _same_person() -> io.Float.Input:
         min=0.0,
         max=1.0,
         step=0.01,
-        tooltip="Likeness from which a face is said to be the person's. 0.4 suits InsightFace's recognisers.",
+        tooltip="Similarity from which a face is said to be the person's. 0.4 suits InsightFace's recognizers.",
         advanced=True,
     )
 
@@ -36,7 +36,7 @@ class ScoreIdentity(io.ComfyNode):
             search_aliases=["face similarity", "likeness", "cosine similarity", "compare faces", "same person"],
             is_output_node=True,  # the score is worth running for, with nothing connected
             inputs=[
-                FaceAnalysis.Input("face_analysis", tooltip="With the recogniser that made the identity."),
+                FaceAnalysis.Input("face_analysis", tooltip="With the recognizer that made the identity."),
                 io.Image.Input("image", tooltip="In each picture the face most like the identity counts."),
                 Identity.Input("identity"),
                 _same_person(),
@@ -51,11 +51,11 @@ class ScoreIdentity(io.ComfyNode):
 
     @classmethod
     def execute(cls, face_analysis: FaceAnalyzer, image: Tensor, identity: Person, same_person: float) -> io.NodeOutput:
-        scores = score(face_analysis.analyze(image), identity, face_analysis.recogniser)
+        scores = score(face_analysis.analyze(image), identity, face_analysis.recognizer)
         values = [each.value for each in scores] or [0.0]
         same = bool(scores) and all(each.same(same_person) for each in scores)
-        report = describe(scores, identity, face_analysis.recogniser, same_person)
-        told = {"text": [report], "likeness": [each.likeness for each in scores]}
+        report = describe(scores, identity, face_analysis.recognizer, same_person)
+        told = {"text": [report], "similarity": [each.similarity for each in scores]}
         return io.NodeOutput(sum(values) / len(values), min(values), same, report, ui=told)
 
 
@@ -70,7 +70,7 @@ class KeepBest(io.ComfyNode):
             "identity the first pictures are kept.",
             search_aliases=["best of n", "pick best face", "filter batch", "rank by similarity", "select likeness"],
             inputs=[
-                FaceAnalysis.Input("face_analysis", tooltip="With the recogniser that made the identity."),
+                FaceAnalysis.Input("face_analysis", tooltip="With the recognizer that made the identity."),
                 io.Image.Input("image"),
                 Identity.Input("identity"),
                 io.Int.Input("keep", default=1, min=1, max=64, tooltip="How many pictures; all when there are fewer."),
@@ -87,9 +87,9 @@ class KeepBest(io.ComfyNode):
     def execute(
         cls, face_analysis: FaceAnalyzer, image: Tensor, identity: Person, keep: int, same_person: float
     ) -> io.NodeOutput:
-        scores = score(face_analysis.analyze(image), identity, face_analysis.recogniser)
+        scores = score(face_analysis.analyze(image), identity, face_analysis.recognizer)
         best = ranking(scores)[:keep]
-        report = describe(scores, identity, face_analysis.recogniser, same_person)
+        report = describe(scores, identity, face_analysis.recognizer, same_person)
         return io.NodeOutput(image[best], scores[best[0]].value if best else 0.0, report, ui=ui.PreviewText(report))
 
 

@@ -91,7 +91,7 @@ def check_onnxruntime(found: dict[str, str], providers: list[str], nvidia: bool)
     both = f"{PIP} uninstall -y onnxruntime onnxruntime-gpu, then {PIP} install --no-deps onnxruntime-gpu"
     cure = f"python dev.py doctor --fix, or {both}"
     if nvidia and "CUDAExecutionProvider" not in providers:
-        return Finding("note", f"{said}: faces are analysed on the CPU although an NVIDIA GPU is here", cure)
+        return Finding("note", f"{said}: faces are analyzed on the CPU although an NVIDIA GPU is here", cure)
     if nvidia and len(found) > 1:
         return Finding("note", f"{said}: two builds in one folder; an update of either can hide CUDA", cure)
     return Finding("ok", f"{said} with {', '.join(providers)}")

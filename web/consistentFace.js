@@ -14,7 +14,7 @@ const SHOWN = {
   ConsistentFace_RefineFaces: "showPairs",
   ConsistentFace_RemoveBackground: "showReport",
   ConsistentFace_SaveIdentity: "showReport",
-  ConsistentFace_ScoreIdentity: "showLikeness",
+  ConsistentFace_ScoreIdentity: "showSimilarity",
 };
 const COMMANDS = [
   {

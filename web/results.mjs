@@ -26,7 +26,7 @@ function addReport(node) {
 }
 
 /** How alike the pictures are is told on the nodes that show them, too: Save Image, Preview Image. */
-export function showLikeness(node, { text }) {
+export function showSimilarity(node, { text }) {
   for (const each of [node, ...nodesWithTheSamePicture(node)]) report(each, text.join("\n"));
 }
 

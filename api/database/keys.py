@@ -1,4 +1,4 @@
-"""API keys: made, listed, revoked, and recognised in the three documented places."""
+"""API keys: made, listed, revoked, and recognized in the three documented places."""
 
 import hashlib
 import hmac
@@ -61,7 +61,7 @@ class Keys:
         with self._database.read() as session:
             return session.scalar(select(Key.id).limit(1)) is not None
 
-    def recognise(self, presented: str | None) -> Caller:
+    def recognize(self, presented: str | None) -> Caller:
         """The caller of a presented key. Raises KeyRefusedError; without any key in the store, everyone is let in."""
         digest = _digest(presented or "")
         row = None

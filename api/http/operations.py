@@ -37,7 +37,7 @@ async def readyz(request: Request) -> JSONResponse:
 async def metrics(request: Request) -> Response:
     """For keys with the scope admin, as soon as there are keys."""
     service: Service = request.app.state.service
-    service.keys.recognise(presented(request.headers, {})).need("admin")
+    service.keys.recognize(presented(request.headers, {})).need("admin")
     return Response(await asyncio.to_thread(service.metrics.text), media_type=CONTENT_TYPE_LATEST)
 
 

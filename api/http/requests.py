@@ -87,7 +87,7 @@ async def authenticate(request: Request, fields: dict[str, object]) -> Caller:
     service: Service = request.app.state.service
     address = caller_of(request.scope, service.settings.trusted_proxies)
     try:
-        caller = service.keys.recognise(presented(request.headers, fields))  # one read: quicker than a thread
+        caller = service.keys.recognize(presented(request.headers, fields))  # one read: quicker than a thread
     except KeyRefusedError:
         service.limit("wrong key", address, service.settings.failures_limit)
         raise

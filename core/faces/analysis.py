@@ -27,14 +27,14 @@ CROP_SIZE = 224
 
 
 class FaceAnalyzer:
-    """A detector and a recogniser."""
+    """A detector and a recognizer."""
 
     def __init__(self, folder: Path, provider: Provider = Provider.auto) -> None:
         """`folder` holds an InsightFace pack; raises as `load_pack`."""
-        self._detector, self._arcface, self.recogniser = load_pack(folder, provider)
+        self._detector, self._arcface, self.recognizer = load_pack(folder, provider)
 
     def analyze(self, images: Tensor, threshold: float = 0.5) -> list[PhotoFaces]:
-        """Finds and recognises the visible faces of [B,H,W,3 or 4] in 0..1 RGB; one PhotoFaces for each picture."""
+        """Finds and recognizes the visible faces of [B,H,W,3 or 4] in 0..1 RGB; one PhotoFaces for each picture."""
         pictures = [_bgr(image) for image in images]
         found = [self._find(bgr, threshold) for bgr in pictures]
         side = self._arcface.input_size[0]

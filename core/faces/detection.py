@@ -21,7 +21,7 @@ class Face:
     box: Box
     points: np.ndarray  # [5,2]: the eyes, the nose and the corners of the mouth, each from the left of the upright face
     score: float  # the detector's, 0..1
-    embedding: Tensor  # [512] float32, as the recogniser gives it
+    embedding: Tensor  # [512] float32, as the recognizer gives it
     crop: Tensor  # [224,224,3] float32 0..1 RGB, aligned by the five points
     turn: float = 0.0  # of the head in the picture plane, in degrees clockwise from upright
 
@@ -42,7 +42,7 @@ class Face:
 
 
 @dataclass(frozen=True)
-class Recogniser:
+class Recognizer:
     """The model that made the embeddings: only those of the same model can be compared."""
 
     name: str
@@ -68,7 +68,7 @@ class Faces:
     """The pictures in which a face was chosen; empty when there was none to look at."""
 
     photos: tuple[PhotoFaces, ...]
-    recogniser: Recogniser
+    recognizer: Recognizer
 
     @property
     def chosen(self) -> list[Face]:

@@ -1,4 +1,4 @@
-"""An InsightFace pack: which of a folder's ONNX files are its detector and its recogniser, and their sessions."""
+"""An InsightFace pack: which of a folder's ONNX files are its detector and its recognizer, and their sessions."""
 
 import hashlib
 from enum import Enum
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from ..errors import ConsistentFaceError, WrongModelError
-from .detection import Recogniser
+from .detection import Recognizer
 
 CUDA = "CUDAExecutionProvider"
 CPU = "CPUExecutionProvider"
@@ -40,26 +40,26 @@ class ArcFace(Protocol):
 class Pack(NamedTuple):
     detector: Detector
     arcface: ArcFace
-    recogniser: Recogniser
+    recognizer: Recognizer
 
 
 def load_pack(folder: Path, provider: Provider) -> Pack:
-    """Loads the first detector and the first recogniser of a folder and nothing else; never downloads.
+    """Loads the first detector and the first recognizer of a folder and nothing else; never downloads.
 
     Raises WrongModelError when a file is damaged, or the folder lacks one of the two.
     """
     providers = _providers(provider)
     paths = sorted(folder.glob("*.onnx"))
     kinds = {_kind(path): path for path in reversed(paths)}
-    for kind in ("detector", "recogniser"):
+    for kind in ("detector", "recognizer"):
         if kind not in kinds:
             names = ", ".join(path.name for path in paths) or "no .onnx file"
             raise WrongModelError(
                 f"The InsightFace pack {folder.name} has no {kind} ({names} found); "
                 f"put a complete pack such as buffalo_l there."
             )
-    detector, arcface = (_load(kinds[kind], providers, provider) for kind in ("detector", "recogniser"))
-    return Pack(detector, arcface, Recogniser(kinds["recogniser"].stem, _sha256(kinds["recogniser"])))
+    detector, arcface = (_load(kinds[kind], providers, provider) for kind in ("detector", "recognizer"))
+    return Pack(detector, arcface, Recognizer(kinds["recognizer"].stem, _sha256(kinds["recognizer"])))
 
 
 def _providers(provider: Provider) -> list[str]:
@@ -91,7 +91,7 @@ def _kind(path: Path) -> str | None:
     if len(graph.output) in (9, 15):  # scores, boxes and points of 3 or 5 strides
         return "detector"
     if len(graph.output) == 1 and len(inputs) == 1 and sides == [112, 112]:
-        return "recogniser"
+        return "recognizer"
     return None
 
 
@@ -101,9 +101,9 @@ def _load(path: Path, providers: list[str], provider: Provider) -> Any:
     from onnxruntime.capi import onnxruntime_pybind11_state as ort  # pyright: ignore[reportAttributeAccessIssue]
 
     options = onnxruntime.SessionOptions()
-    # The detector's threads would go on spinning while the recogniser's want the same cores: twice the time on two.
+    # The detector's threads would go on spinning while the recognizer's want the same cores: twice the time on two.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 3  # it warns of every batch: the recogniser's file says that it gives one row
+    options.log_severity_level = 3  # it warns of every batch: the recognizer's file says that it gives one row
     try:
         model: Any = get_model(str(path), providers=providers, sess_options=options)
     except (ort.Fail, ort.InvalidGraph, ort.InvalidProtobuf, ort.InvalidArgument, ort.NotImplemented) as error:

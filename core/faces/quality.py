@@ -13,7 +13,7 @@ from .detection import Face
 class Quality(NamedTuple):
     """Each is between 0 and 1."""
 
-    size: float  # 1/2 at 112 pixels, the recogniser's input
+    size: float  # 1/2 at 112 pixels, the recognizer's input
     score: float
     sharpness: float
     frontal: float

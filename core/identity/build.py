@@ -9,23 +9,23 @@ from torch import Tensor
 from torch.nn.functional import interpolate, normalize
 
 from ..errors import IdentityError
-from ..faces.detection import Face, Faces, Recogniser
+from ..faces.detection import Face, Faces, Recognizer
 from ..faces.quality import Quality, quality
 from ..image import on_white
 from .recognizers import SAME_PERSON
 
 CROP = 224  # pixels of a crop's side
-UNLIKE = 0.6  # of the others' likeness: less makes an outlier
+UNLIKE = 0.6  # of the others' similarity: less makes an outlier
 
 
 @dataclass(frozen=True, eq=False)
 class Identity:
     """What is known of one person; with no face (`is_empty`) it stands for nobody."""
 
-    embeddings: Tensor  # [N,512] float32, as the recogniser gives them; [N,0] of crops that none has read
+    embeddings: Tensor  # [N,512] float32, as the recognizer gives them; [N,0] of crops that none has read
     crops: Tensor  # [N,224,224,3] float32 0..1 RGB in steps of 1/255, aligned
     weights: Tensor  # [N], summing to 1
-    recogniser: Recogniser | None
+    recognizer: Recognizer | None
 
     @classmethod
     def empty(cls) -> "Identity":
@@ -50,22 +50,22 @@ class Strangers(Enum):
 class Finding:
     """What became of one face.
 
-    `likeness` is to the other faces that were kept, None where there is no other; `limit` is that of this person.
+    `similarity` is to the other faces that were kept, None where there is no other; `limit` is that of this person.
     """
 
     face: Face
     quality: Quality
     kept: bool
     weight: float
-    likeness: float | None
+    similarity: float | None
     limit: float
 
     def sentence(self, number: int) -> str:
-        likeness = "" if self.likeness is None else f"likeness {self.likeness:.2f} to the others, "
+        similarity = "" if self.similarity is None else f"similarity {self.similarity:.2f} to the others, "
         if not self.kept:
-            return f"Face {number}: dropped, {likeness}where this person has {self.limit:.2f} or more."
+            return f"Face {number}: dropped, {similarity}where this person has {self.limit:.2f} or more."
         parts = ", ".join(f"{name} {value:.2f}" for name, value in self.quality._asdict().items())
-        return f"Face {number}: kept, weight {self.weight:.2f} ({likeness}{parts})."
+        return f"Face {number}: kept, weight {self.weight:.2f} ({similarity}{parts})."
 
 
 def build_identity(
@@ -73,12 +73,12 @@ def build_identity(
 ) -> tuple[Identity, tuple[Finding, ...]]:
     """Joins the chosen faces into one identity, weighted by quality; faces of someone else are left out.
 
-    Raises IdentityError when the faces were read by different recognisers. No face at all gives the empty identity.
+    Raises IdentityError when the faces were read by different recognizers. No face at all gives the empty identity.
     """
     groups = [group for group in groups if group.chosen]
     if not groups:
         return Identity.empty(), ()
-    _check_recogniser(groups)
+    _check_recognizer(groups)
     faces = [face for group in groups for face in group.chosen]
     qualities = [quality(face) for face in faces]
     units = torch.stack([face.unit for face in faces])
@@ -87,10 +87,10 @@ def build_identity(
     if strangers is Strangers.drop:
         kept, limit = _one_person(units, shares, same_person)
     weights = torch.where(kept, shares, 0) / shares[kept].sum()
-    likenesses = [_likeness(units, weights, number) for number in range(len(faces))]
-    rows = zip(faces, qualities, kept.tolist(), weights.tolist(), likenesses, strict=True)
+    similarities = [_similarity(units, weights, number) for number in range(len(faces))]
+    rows = zip(faces, qualities, kept.tolist(), weights.tolist(), similarities, strict=True)
     embeddings, crops = (torch.stack([getattr(face, name) for face in faces])[kept] for name in ("embedding", "crop"))
-    identity = Identity(embeddings, crops, weights[kept], groups[0].recogniser)
+    identity = Identity(embeddings, crops, weights[kept], groups[0].recognizer)
     return identity, tuple(Finding(*row, limit) for row in rows)
 
 
@@ -111,24 +111,24 @@ def from_crops(images: Tensor) -> Identity:
 
 def describe(identity: Identity, findings: Sequence[Finding]) -> str:
     """One line on all faces, and one on each."""
-    if identity.recogniser is None:
+    if identity.recognizer is None:
         return "No face: the identity is empty and changes nothing."
     dropped = sum(not finding.kept for finding in findings)
-    first = f"{len(findings)} face(s) read by {identity.recogniser.name}, {dropped} dropped."
+    first = f"{len(findings)} face(s) read by {identity.recognizer.name}, {dropped} dropped."
     return "\n".join([first, *(finding.sentence(n) for n, finding in enumerate(findings, 1))])
 
 
-def _check_recogniser(groups: Sequence[Faces]) -> None:
-    names = {group.recogniser.sha256: group.recogniser.name for group in groups}
+def _check_recognizer(groups: Sequence[Faces]) -> None:
+    names = {group.recognizer.sha256: group.recognizer.name for group in groups}
     if len(names) > 1:
         raise IdentityError(
-            f"The faces were read by different recognisers ({' and '.join(sorted(names.values()))}), whose embeddings "
-            f"cannot be mixed; analyse all photos with the same Load Face Analysis."
+            f"The faces were read by different recognizers ({' and '.join(sorted(names.values()))}), whose embeddings "
+            f"cannot be mixed; analyze all photos with the same Load Face Analysis."
         )
 
 
 def _one_person(units: Tensor, shares: Tensor, same_person: float) -> tuple[Tensor, float]:
-    """Which faces are those of the person whom most of the quality shows, and the likeness that it takes.
+    """Which faces are those of the person whom most of the quality shows, and the similarity that it takes.
 
     Of two strangers the better face stays. Among three faces and more, one much less alike than they are is dropped
     even above `same_person`: a sister, or a bad photo.
@@ -137,17 +137,17 @@ def _one_person(units: Tensor, shares: Tensor, same_person: float) -> tuple[Tens
     alike.fill_diagonal_(True)
     centre = int((alike.float() @ shares).argmax())
     weights = torch.where(alike[centre], shares, 0)
-    found = [_likeness(units, weights, number) for number in range(len(units))]
-    likenesses = torch.tensor([1.0 if likeness is None else likeness for likeness in found])
+    found = [_similarity(units, weights, number) for number in range(len(units))]
+    similarities = torch.tensor([1.0 if similarity is None else similarity for similarity in found])
     limit = same_person
     if alike[centre].sum() >= 3:
-        limit = max(limit, UNLIKE * float(likenesses[alike[centre]].median()))
-    kept = likenesses >= limit
+        limit = max(limit, UNLIKE * float(similarities[alike[centre]].median()))
+    kept = similarities >= limit
     kept[centre] = True
     return kept, limit
 
 
-def _likeness(units: Tensor, weights: Tensor, number: int) -> float | None:
+def _similarity(units: Tensor, weights: Tensor, number: int) -> float | None:
     others = weights.clone()
     others[number] = 0
     return float(units[number] @ normalize(others @ units, dim=0)) if others.any() else None

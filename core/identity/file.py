@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..errors import IdentityError
-from ..faces.detection import Recogniser
+from ..faces.detection import Recognizer
 from .build import CROP, Identity
 from .recognizers import KNOWN
 
@@ -15,13 +15,13 @@ TENSORS = {"embeddings", "crops", "weights"}
 
 
 def to_file(identity: Identity) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors, the crops as bytes, and metadata: the recogniser, its sha256, and the licence that it imposes."""
+    """Tensors, the crops as bytes, and metadata: the recognizer, its sha256, and the licence that it imposes."""
     if identity.is_empty:
         raise IdentityError("The identity is empty, so there is nothing to save: connect one with a face.")
     metadata = {"format": FORMAT}
-    if identity.recogniser is not None:
-        name, sha256 = identity.recogniser.name, identity.recogniser.sha256
-        licence = KNOWN[sha256].licence if sha256 in KNOWN else "unknown: that of the recogniser"
+    if identity.recognizer is not None:
+        name, sha256 = identity.recognizer.name, identity.recognizer.sha256
+        licence = KNOWN[sha256].licence if sha256 in KNOWN else "unknown: that of the recognizer"
         metadata |= {"recogniser": name, "recogniser_sha256": sha256, "licence": licence}
     tensors = {
         "embeddings": identity.embeddings.float().contiguous(),
@@ -54,7 +54,7 @@ def from_file(name: str, tensors: Mapping[str, Tensor], metadata: Mapping[str, s
             f'"{name}" is an identity whose numbers do not fit each other ({faces} faces): save it again with '
             "Save Identity."
         )
-    recogniser = None
+    recognizer = None
     if "recogniser" in metadata:
-        recogniser = Recogniser(metadata["recogniser"], metadata["recogniser_sha256"])
-    return Identity(embeddings, crops.float() / 255, weights, recogniser)
+        recognizer = Recognizer(metadata["recogniser"], metadata["recogniser_sha256"])
+    return Identity(embeddings, crops.float() / 255, weights, recognizer)

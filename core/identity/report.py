@@ -45,9 +45,9 @@ def _card(picture: Image.Image, corner: tuple[int, int], number: int, finding: F
 
 
 def _reason(finding: Finding) -> str:
-    if finding.likeness is None:
+    if finding.similarity is None:
         return "the only face that is kept"
-    told = f"likeness {finding.likeness:.2f}"
+    told = f"similarity {finding.similarity:.2f}"
     return told if finding.kept else f"{told}, below {finding.limit:.2f}"
 
 

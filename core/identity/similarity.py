@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..errors import IdentityError
-from ..faces.detection import PhotoFaces, Recogniser, turned_by
+from ..faces.detection import PhotoFaces, Recognizer, turned_by
 from .build import Identity
 from .recognizers import SAME_PERSON
 
@@ -13,59 +13,59 @@ from .recognizers import SAME_PERSON
 class Score:
     """Of one picture: the cosine of the identity and the face most like it, and that face's number; None without."""
 
-    likeness: float | None = None
+    similarity: float | None = None
     face: int | None = None
     turn: float = 0.0  # of that face's head in the picture plane, in degrees clockwise; 0 of one that is about upright
 
     @property
     def value(self) -> float:
-        """The likeness as a number: 0, that of strangers, where there is no face."""
-        return 0.0 if self.likeness is None else self.likeness
+        """The similarity as a number: 0, that of strangers, where there is no face."""
+        return 0.0 if self.similarity is None else self.similarity
 
     def same(self, same_person: float) -> bool:
-        return self.likeness is not None and self.likeness >= same_person
+        return self.similarity is not None and self.similarity >= same_person
 
 
-def score(photos: Sequence[PhotoFaces], identity: Identity, recogniser: Recogniser) -> list[Score]:
+def score(photos: Sequence[PhotoFaces], identity: Identity, recognizer: Recognizer) -> list[Score]:
     """A score for each picture; raises IdentityError when its faces cannot be compared with the identity."""
     if identity.is_empty:
         return [Score() for _ in photos]
-    if identity.recogniser is None or identity.recogniser.sha256 != recogniser.sha256:
-        source = "crops alone" if identity.recogniser is None else identity.recogniser.name
+    if identity.recognizer is None or identity.recognizer.sha256 != recognizer.sha256:
+        source = "crops alone" if identity.recognizer is None else identity.recognizer.name
         raise IdentityError(
-            f"The identity was made with {source}, but the pictures are read by {recogniser.name}, and their numbers "
+            f"The identity was made with {source}, but the pictures are read by {recognizer.name}, and their numbers "
             "cannot be compared: choose the pack of the identity in Load Face Analysis."
         )
     return [_best(photo, identity) for photo in photos]
 
 
 def _best(photo: PhotoFaces, identity: Identity) -> Score:
-    likenesses = [float(face.unit @ identity.unit) for face in photo.faces]
-    if not likenesses:
+    similarities = [float(face.unit @ identity.unit) for face in photo.faces]
+    if not similarities:
         return Score()
-    best = max(range(len(likenesses)), key=likenesses.__getitem__)
+    best = max(range(len(similarities)), key=similarities.__getitem__)
     face = photo.faces[best]
-    return Score(likenesses[best], best + 1, face.turn if face.is_turned else 0.0)
+    return Score(similarities[best], best + 1, face.turn if face.is_turned else 0.0)
 
 
 def ranking(scores: Sequence[Score]) -> list[int]:
     """The pictures' positions, the most alike first; those without a face last, else in their order."""
-    return sorted(range(len(scores)), key=lambda i: 2.0 if (found := scores[i].likeness) is None else -found)
+    return sorted(range(len(scores)), key=lambda i: 2.0 if (found := scores[i].similarity) is None else -found)
 
 
 def describe(
-    scores: Sequence[Score], identity: Identity, recogniser: Recogniser, same_person: float = SAME_PERSON
+    scores: Sequence[Score], identity: Identity, recognizer: Recognizer, same_person: float = SAME_PERSON
 ) -> str:
     """The verdict on each picture in a line, and by which threshold it was reached."""
     if identity.is_empty:
         return "The identity is empty: there is nobody to compare with."
     lines = [_sentence(number, each, same_person) for number, each in enumerate(scores, 1)]
-    return "\n".join([*lines, f"The same person from {same_person:.2f} on, by {recogniser.name}."])
+    return "\n".join([*lines, f"The same person from {same_person:.2f} on, by {recognizer.name}."])
 
 
 def _sentence(number: int, each: Score, same_person: float) -> str:
-    if each.likeness is None:
+    if each.similarity is None:
         return f"Picture {number}: no face."
     verdict = "the same person" if each.same(same_person) else "someone else"
     turned = f", {turned_by(each.turn)}" if each.turn else ""
-    return f"Picture {number}: {verdict}, likeness {each.likeness:.2f} (face {each.face}{turned})."
+    return f"Picture {number}: {verdict}, similarity {each.similarity:.2f} (face {each.face}{turned})."

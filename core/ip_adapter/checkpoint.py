@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from ..errors import IdentityError, WrongModelError
-from ..faces.detection import Recogniser
+from ..faces.detection import Recognizer
 from ..identity.build import Identity
 from ..identity.recognizers import BUFFALO_L, GLINTR100, KNOWN, TRAINED_WITH
 from .projection import build_projection
-from .variants import AUTO, BLIND_WITHOUT_SIGHT, EMBEDDING, SIGHT, Kind, recognise
+from .variants import AUTO, BLIND_WITHOUT_SIGHT, EMBEDDING, SIGHT, Kind, recognize
 
 KOLORS_CONTEXT = 4096  # of its text encoder, ChatGLM3
 LAYER_KEY = re.compile(r"(\d+)\.to_k_ip\.weight")
@@ -67,7 +67,7 @@ def read_adapter(
             f'"{name}" is no IP-Adapter: it has no image_proj and ip_adapter tensors; '
             "choose a file such as ip-adapter-faceid-plusv2_sdxl.bin."
         )
-    kind = recognise(name, projection, digest, setting)
+    kind = recognize(name, projection, digest, setting)
     numbers = sorted(int(match[1]) for match in map(LAYER_KEY.fullmatch, layers) if match)
     lora = {key: tensor for key, tensor in layers.items() if "_lora." in key}
     try:
@@ -105,8 +105,8 @@ def check_identity(adapter: Adapter, identity: Identity, sees: bool) -> None:
     """Raises IdentityError when the adapter cannot encode the identity; `sees`: CLIP vision is at hand."""
     if adapter.embedding is not None:
         _check_embeddings(adapter.name, adapter.embedding, identity)
-        if identity.recogniser is not None:
-            _check_recogniser(adapter, identity.recogniser)
+        if identity.recognizer is not None:
+            _check_recognizer(adapter, identity.recognizer)
     if adapter.kind in BLIND_WITHOUT_SIGHT and not sees:
         raise IdentityError(
             f'"{adapter.name}" is {adapter.kind.value}, which cannot encode a face without CLIP vision: '
@@ -122,15 +122,15 @@ def _check_embeddings(name: str, wanted: int, identity: Identity) -> None:
             "Analyze Faces, or use a Plus Face or Full Face adapter."
         )
     if found != wanted:
-        recogniser = identity.recogniser.name if identity.recogniser else "an unknown recogniser"
+        recognizer = identity.recognizer.name if identity.recognizer else "an unknown recognizer"
         raise IdentityError(
             f'"{name}" reads face embeddings of {wanted} numbers, but the identity has {found} '
-            f"(from {recogniser}): analyse the photos with buffalo_l."
+            f"(from {recognizer}): analyze the photos with buffalo_l."
         )
 
 
 def trained_with(adapter: Adapter) -> str | None:
-    """The recogniser that an adapter's embeddings must come from, or None where nothing tells.
+    """The recognizer that an adapter's embeddings must come from, or None where nothing tells.
 
     A .safetensors file may name it in its metadata (name or sha256); of a published file it is known by the file's
     sha256, and of Kolors' adapters by their shape: those give its sha256.
@@ -142,24 +142,24 @@ def trained_with(adapter: Adapter) -> str | None:
     return GLINTR100 if adapter.context == KOLORS_CONTEXT else None
 
 
-def describe_recogniser(adapter: Adapter) -> str:
-    """One sentence on the recogniser that an adapter was trained with; nothing where it reads no embeddings."""
+def describe_recognizer(adapter: Adapter) -> str:
+    """One sentence on the recognizer that an adapter was trained with; nothing where it reads no embeddings."""
     if adapter.embedding is None:
         return ""
     wanted = trained_with(adapter)
     if wanted is None:
         return (
-            f'"{adapter.name}" is no published file, so the recogniser that it was trained with is not known: with an '
+            f'"{adapter.name}" is no published file, so the recognizer that it was trained with is not known: with an '
             "identity of another one the pictures show somebody else."
         )
     name = KNOWN[wanted].name if wanted in KNOWN else wanted
-    return f'"{adapter.name}" was trained with the recogniser {name}.'
+    return f'"{adapter.name}" was trained with the recognizer {name}.'
 
 
-def _check_recogniser(adapter: Adapter, found: Recogniser) -> None:
-    """Embeddings of two recognisers look alike, but mean nothing to each other.
+def _check_recognizer(adapter: Adapter, found: Recognizer) -> None:
+    """Embeddings of two recognizers look alike, but mean nothing to each other.
 
-    A recogniser that nobody knows may be a known one converted, so it may pass.
+    A recognizer that nobody knows may be a known one converted, so it may pass.
     """
     if "recogniser" not in adapter.metadata and not _can_differ(adapter, found):
         return
@@ -169,12 +169,12 @@ def _check_recogniser(adapter: Adapter, found: Recogniser) -> None:
         return
     name, pack = (KNOWN[wanted].name, KNOWN[wanted].pack) if wanted in KNOWN else (wanted, wanted)
     raise IdentityError(
-        f'"{adapter.name}" was trained with the recogniser {name}, but the identity was made with {found_name}: put '
+        f'"{adapter.name}" was trained with the recognizer {name}, but the identity was made with {found_name}: put '
         f"the InsightFace pack {pack} into models/insightface/models, and choose it in Load Face Analysis."
     )
 
 
-def _can_differ(adapter: Adapter, found: Recogniser) -> bool:
+def _can_differ(adapter: Adapter, found: Recognizer) -> bool:
     """Whether the file must be hashed: all published adapters of the other shapes were trained with buffalo_l's."""
     of_others = adapter.kind is Kind.PORTRAIT_UNNORM or adapter.context == KOLORS_CONTEXT
     return found.sha256 in KNOWN and (found.sha256 != BUFFALO_L or of_others)

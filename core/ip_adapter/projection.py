@@ -23,7 +23,7 @@ Tokens = tuple[Tensor, Tensor | None]
 class Reading:
     """A person as the networks read one: N faces, with E numbers each."""
 
-    embeddings: Tensor  # [N, E], as the recogniser gives them
+    embeddings: Tensor  # [N, E], as the recognizer gives them
     unit: Tensor  # [E], of all faces together
     shares: Tensor  # [N], summing to 1
     sight: Tensor | None = None  # CLIP vision's penultimate hidden states of the crops [N, L, width]

@@ -42,11 +42,11 @@ SIGHT = {
 }
 BLIND_WITHOUT_SIGHT = {Kind.PLUS, Kind.PLUS_FACE, Kind.FULL_FACE}  # Plus v2 alone can do without CLIP vision
 SDXL_CONTEXT = 2048  # Plus v2 is the only Plus that was published for SDXL
-EMBEDDING_WIDTH = 512  # of the recogniser; CLIP vision's states are wider
+EMBEDDING_WIDTH = 512  # of the recognizer; CLIP vision's states are wider
 TOKENS = {4: Kind.FACEID, 16: Kind.PORTRAIT}  # of one face; all else is alike in these two
 
 
-def recognise(name: str, projection: Mapping[str, Tensor], digest: Callable[[], str], setting: str = AUTO) -> Kind:
+def recognize(name: str, projection: Mapping[str, Tensor], digest: Callable[[], str], setting: str = AUTO) -> Kind:
     """The kind of the `image_proj` tensors; `digest` gives the file's sha256, and is asked only in doubt."""
     if "perceiver_resampler.proj_in.weight" in projection:
         return SETTINGS[setting] or _plus(name, projection["perceiver_resampler.proj_in.weight"].shape[0], digest)

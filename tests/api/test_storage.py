@@ -274,7 +274,7 @@ def test_a_stored_bucket_that_cannot_be_opened_fails_the_job_with_a_reason(
     key, other = running.key("older"), running.key("other")
     access = {"bucket": "b", "region": "r", "endpoint": "https://a.example", "access_key_id": "a"}
     text = json.dumps({**access, "secret_access_key": "b", **stored})
-    running.service.set_bucket(running.service.keys.recognise(key).id, _Text(text))  # type: ignore[arg-type]
+    running.service.set_bucket(running.service.keys.recognize(key).id, _Text(text))  # type: ignore[arg-type]
     running.service.settings = running.settings.model_copy(update={"modelslab_sync_wait_s": 0.0})
     made = running.post(GEN, generator(key=key)).json()
     assert made["status"] in ("processing", "error") and made.get("future_links", []) == []

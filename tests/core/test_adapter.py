@@ -8,24 +8,24 @@ import torch
 from torch import Tensor
 
 from consistent_face.core.errors import IdentityError, WrongModelError
-from consistent_face.core.faces.detection import Recogniser
+from consistent_face.core.faces.detection import Recognizer
 from consistent_face.core.identity.build import Identity
 from consistent_face.core.identity.recognizers import BUFFALO_L, GLINTR100, KNOWN
 from consistent_face.core.ip_adapter.checkpoint import (
     Adapter,
     check_identity,
     check_sight,
-    describe_recogniser,
+    describe_recognizer,
     read_adapter,
 )
-from consistent_face.core.ip_adapter.variants import PUBLISHED, Kind, recognise
+from consistent_face.core.ip_adapter.variants import PUBLISHED, Kind, recognize
 from consistent_face.tests import adapters
 from consistent_face.tests.adapters import SD15, SDXL
 
 UNKNOWN = "0" * 64
 PLUS_SHA, PLUS_V2_SHA = PUBLISHED  # in the table's order
 
-OTHER = Recogniser("other_net", UNKNOWN)
+OTHER = Recognizer("other_net", UNKNOWN)
 
 
 @cache
@@ -53,7 +53,7 @@ def read(file: object, name: str = "ip-adapter-faceid-plusv2_sd15.bin", setting:
         ("renamed to plus.bin", adapters.plus_shapes(SDXL), adapters.SDXL_LAYERS, SDXL, Kind.PLUS_V2),
     ],
 )
-def test_published_files_are_recognised(
+def test_published_files_are_recognized(
     name: str, shapes: adapters.Shapes, layers: tuple[int, ...], context: int, kind: Kind
 ) -> None:
     file = {"image_proj": adapters.meta(shapes), "ip_adapter": adapters.meta(adapters.layer_shapes(layers, context))}
@@ -75,7 +75,7 @@ def test_published_files_are_recognised(
         (adapters.full_shapes, Kind.FULL_FACE, None, 1280),
     ],
 )
-def test_variants_without_lora_are_recognised_whatever_their_name(
+def test_variants_without_lora_are_recognized_whatever_their_name(
     shapes: Callable[[int], adapters.Shapes], kind: Kind, embedding: int | None, sight: int | None, context: int
 ) -> None:
     layers = adapters.meta(adapters.layer_shapes((320, 640), context, lora=False))
@@ -100,21 +100,21 @@ def test_hash_then_name_tell_plus_from_v2_and_the_setting_overrides(
     name: str, digest: str, setting: str, kind: Kind
 ) -> None:
     weights = adapters.meta(adapters.plus_shapes(SD15))
-    assert recognise(name, weights, lambda: digest, setting) is kind
+    assert recognize(name, weights, lambda: digest, setting) is kind
 
 
 def test_a_plus_file_that_nothing_tells_apart_asks_for_the_setting() -> None:
     weights = adapters.meta(adapters.plus_shapes(SD15))
     with pytest.raises(WrongModelError, match=r'"face\.bin".*set \'variant\''):
-        recognise("face.bin", weights, lambda: UNKNOWN)
+        recognize("face.bin", weights, lambda: UNKNOWN)
 
 
 def test_only_a_doubtful_file_is_hashed() -> None:
     def never() -> str:
         raise AssertionError("hashed a file that its tensors had told apart")
 
-    assert recognise("x", adapters.meta(adapters.face_shapes(SD15)), never) is Kind.FACEID
-    assert recognise("x", adapters.meta(adapters.plus_shapes(SDXL)), never) is Kind.PLUS_V2
+    assert recognize("x", adapters.meta(adapters.face_shapes(SD15)), never) is Kind.FACEID
+    assert recognize("x", adapters.meta(adapters.plus_shapes(SDXL)), never) is Kind.PLUS_V2
 
 
 @pytest.mark.parametrize(
@@ -172,11 +172,11 @@ def test_missing_and_misshapen_tensors_are_found_on_reading(
         read(file)
 
 
-def person(width: int = 512, recogniser: Recogniser | None = OTHER) -> Identity:
-    return Identity(torch.randn(1, width), torch.zeros(1, 224, 224, 3), torch.ones(1), recogniser)
+def person(width: int = 512, recognizer: Recognizer | None = OTHER) -> Identity:
+    return Identity(torch.randn(1, width), torch.zeros(1, 224, 224, 3), torch.ones(1), recognizer)
 
 
-def test_embeddings_of_another_width_are_refused_with_their_recogniser() -> None:
+def test_embeddings_of_another_width_are_refused_with_their_recognizer() -> None:
     adapter = read(file_of("faceid"))
     check_identity(adapter, person(), sees=False)
     with pytest.raises(IdentityError, match=r"of 512 numbers, but the identity has 128 \(from other_net\)"):
@@ -197,7 +197,7 @@ def test_another_clip_vision_is_refused() -> None:
 
 
 PLUS_V2 = "ip-adapter-faceid-plusv2_sd15.bin"
-R50, MBF = (Recogniser(KNOWN[sha].name, sha) for sha in (BUFFALO_L, next(s for s in KNOWN if "mbf" in KNOWN[s].name)))
+R50, MBF = (Recognizer(KNOWN[sha].name, sha) for sha in (BUFFALO_L, next(s for s in KNOWN if "mbf" in KNOWN[s].name)))
 
 
 def never() -> str:
@@ -205,35 +205,35 @@ def never() -> str:
 
 
 @pytest.mark.parametrize("found", [R50, OTHER], ids=["as trained", "unknown, perhaps a conversion"])
-def test_a_recogniser_that_may_be_right_passes_without_hashing(found: Recogniser) -> None:
-    check_identity(read_adapter(PLUS_V2, file_of("plus"), never, "plus v2"), person(recogniser=found), sees=True)
+def test_a_recognizer_that_may_be_right_passes_without_hashing(found: Recognizer) -> None:
+    check_identity(read_adapter(PLUS_V2, file_of("plus"), never, "plus v2"), person(recognizer=found), sees=True)
 
 
-def test_a_published_adapter_refuses_another_known_recogniser_naming_both() -> None:
+def test_a_published_adapter_refuses_another_known_recognizer_naming_both() -> None:
     published = read_adapter(PLUS_V2, file_of("plus"), lambda: PLUS_V2_SHA)
     with pytest.raises(
-        IdentityError, match=r"trained with the recogniser w600k_r50,.*made with w600k_mbf: .*buffalo_l"
+        IdentityError, match=r"trained with the recognizer w600k_r50,.*made with w600k_mbf: .*buffalo_l"
     ):
-        check_identity(published, person(recogniser=MBF), sees=True)
-    check_identity(read(file_of("plus")), person(recogniser=MBF), sees=True)  # an adapter of one's own
+        check_identity(published, person(recognizer=MBF), sees=True)
+    check_identity(read(file_of("plus")), person(recognizer=MBF), sees=True)  # an adapter of one's own
 
 
 @pytest.mark.parametrize("named", ["w600k_mbf", MBF.sha256])
-def test_a_safetensors_adapter_may_name_its_recogniser(named: str) -> None:
+def test_a_safetensors_adapter_may_name_its_recognizer(named: str) -> None:
     own = read_adapter("plusv2.safetensors", file_of("plus"), lambda: UNKNOWN, metadata={"recogniser": named})
-    check_identity(own, person(recogniser=MBF), sees=True)
+    check_identity(own, person(recognizer=MBF), sees=True)
     with pytest.raises(
         IdentityError,
-        match=r"trained with the recogniser w600k_mbf,.*made with w600k_r50.*buffalo_s"
+        match=r"trained with the recognizer w600k_mbf,.*made with w600k_r50.*buffalo_s"
         if named == MBF.sha256
-        else r"trained with the recogniser w600k_mbf,.*made with w600k_r50",
+        else r"trained with the recognizer w600k_mbf,.*made with w600k_r50",
     ):
-        check_identity(own, person(recogniser=R50), sees=True)
+        check_identity(own, person(recognizer=R50), sees=True)
 
 
 INSTANT_ID_SHA = "02b3618e36d803784166660520098089a81388e61a93ef8002aa79a5b1c546e1"
 UNNORM_SHA = "220bb86e205393a3d0411631cb473caddbf35fd371be2905ca9008818170db55"
-GLINT = Recogniser("glintr100", GLINTR100)
+GLINT = Recognizer("glintr100", GLINTR100)
 
 
 def unnorm(digest: str) -> Adapter:
@@ -243,29 +243,29 @@ def unnorm(digest: str) -> Adapter:
     return read_adapter("ip-adapter.bin", file, lambda: digest)
 
 
-def test_instant_id_needs_its_own_recogniser() -> None:
-    check_identity(unnorm(INSTANT_ID_SHA), person(recogniser=GLINT), sees=False)
+def test_instant_id_needs_its_own_recognizer() -> None:
+    check_identity(unnorm(INSTANT_ID_SHA), person(recognizer=GLINT), sees=False)
     for found in (R50, MBF):
         with pytest.raises(
-            IdentityError, match=rf"trained with the recogniser glintr100, .*made with {found.name}: put .*antelopev2"
+            IdentityError, match=rf"trained with the recognizer glintr100, .*made with {found.name}: put .*antelopev2"
         ):
-            check_identity(unnorm(INSTANT_ID_SHA), person(recogniser=found), sees=False)
+            check_identity(unnorm(INSTANT_ID_SHA), person(recognizer=found), sees=False)
 
 
-def test_a_file_name_does_not_make_a_recogniser() -> None:
-    aura_face = Recogniser("glintr100", next(sha for sha, known in KNOWN.items() if known.name == "AuraFace"))
-    with pytest.raises(IdentityError, match=r"recogniser glintr100, .*made with AuraFace"):
-        check_identity(unnorm(INSTANT_ID_SHA), person(recogniser=aura_face), sees=False)
+def test_a_file_name_does_not_make_a_recognizer() -> None:
+    aura_face = Recognizer("glintr100", next(sha for sha, known in KNOWN.items() if known.name == "AuraFace"))
+    with pytest.raises(IdentityError, match=r"recognizer glintr100, .*made with AuraFace"):
+        check_identity(unnorm(INSTANT_ID_SHA), person(recognizer=aura_face), sees=False)
     metadata = {"recogniser": "glintr100"}
     named = read_adapter("own plusv2.safetensors", file_of("plus"), lambda: UNKNOWN, metadata=metadata)
-    with pytest.raises(IdentityError, match=r"recogniser glintr100, .*made with AuraFace"):
-        check_identity(named, person(recogniser=aura_face), sees=True)
+    with pytest.raises(IdentityError, match=r"recognizer glintr100, .*made with AuraFace"):
+        check_identity(named, person(recognizer=aura_face), sees=True)
 
 
 def test_portrait_unnorm_needs_buffalo_l() -> None:
-    check_identity(unnorm(UNNORM_SHA), person(recogniser=R50), sees=False)
-    with pytest.raises(IdentityError, match=r"the recogniser w600k_r50, .*made with glintr100: put .*buffalo_l"):
-        check_identity(unnorm(UNNORM_SHA), person(recogniser=GLINT), sees=False)
+    check_identity(unnorm(UNNORM_SHA), person(recognizer=R50), sees=False)
+    with pytest.raises(IdentityError, match=r"the recognizer w600k_r50, .*made with glintr100: put .*buffalo_l"):
+        check_identity(unnorm(UNNORM_SHA), person(recognizer=GLINT), sees=False)
 
 
 def test_the_shape_of_kolors_adapters_decides() -> None:
@@ -274,25 +274,25 @@ def test_the_shape_of_kolors_adapters_decides() -> None:
         "ip_adapter": adapters.meta(adapters.layer_shapes((640,), 4096)),
     }
     kolors = read_adapter("kolors.bin", file, lambda: UNKNOWN, "plus")
-    check_identity(kolors, person(recogniser=GLINT), sees=True)
-    with pytest.raises(IdentityError, match=r"trained with the recogniser glintr100, .*made with w600k_r50"):
-        check_identity(kolors, person(recogniser=R50), sees=True)
+    check_identity(kolors, person(recognizer=GLINT), sees=True)
+    with pytest.raises(IdentityError, match=r"trained with the recognizer glintr100, .*made with w600k_r50"):
+        check_identity(kolors, person(recognizer=R50), sees=True)
 
 
-def test_the_report_names_the_recogniser_or_says_that_it_is_not_known() -> None:
-    assert describe_recogniser(unnorm(INSTANT_ID_SHA)) == '"ip-adapter.bin" was trained with the recogniser glintr100.'
-    assert describe_recogniser(unnorm(UNNORM_SHA)) == '"ip-adapter.bin" was trained with the recogniser w600k_r50.'
-    check_identity(unnorm(UNKNOWN), person(recogniser=R50), sees=False)
-    assert "is no published file, so the recogniser that it was trained with is not known" in describe_recogniser(
+def test_the_report_names_the_recognizer_or_says_that_it_is_not_known() -> None:
+    assert describe_recognizer(unnorm(INSTANT_ID_SHA)) == '"ip-adapter.bin" was trained with the recognizer glintr100.'
+    assert describe_recognizer(unnorm(UNNORM_SHA)) == '"ip-adapter.bin" was trained with the recognizer w600k_r50.'
+    check_identity(unnorm(UNKNOWN), person(recognizer=R50), sees=False)
+    assert "is no published file, so the recognizer that it was trained with is not known" in describe_recognizer(
         unnorm(UNKNOWN)
     )
     layers = adapters.meta(adapters.layer_shapes((320,), SD15, lora=False))
     crops_alone = read({"image_proj": adapters.meta(adapters.full_shapes(SD15)), "ip_adapter": layers})
-    assert describe_recogniser(crops_alone) == ""
+    assert describe_recognizer(crops_alone) == ""
 
 
 def test_crops_alone_are_enough_only_for_adapters_that_read_no_embeddings() -> None:
-    crops = person(width=0, recogniser=None)
+    crops = person(width=0, recognizer=None)
     layers = adapters.meta(adapters.layer_shapes((320,), SD15, lora=False))
     for shapes in (adapters.latent_shapes(SD15), adapters.full_shapes(SD15)):
         face = read({"image_proj": adapters.meta(shapes), "ip_adapter": layers})

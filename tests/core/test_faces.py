@@ -10,7 +10,7 @@ from consistent_face.core.faces.detection import (
     Face,
     Faces,
     PhotoFaces,
-    Recogniser,
+    Recognizer,
     Select,
     WithoutFace,
     choose_faces,
@@ -110,7 +110,7 @@ def test_bypass_goes_on_with_none() -> None:
 
 def test_chosen_faces_of_all_pictures() -> None:
     marked, _ = choose_faces([THREE, THREE], Choice(Select.index, "3,1"), WithoutFace.error)
-    faces = Faces(tuple(marked), Recogniser("r", "0"))
+    faces = Faces(tuple(marked), Recognizer("r", "0"))
     assert [each.box[0] for each in faces.chosen] == [600, 50, 600, 50]
 
 

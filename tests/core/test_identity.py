@@ -16,7 +16,7 @@ from consistent_face.core.faces.detection import (
     Face,
     Faces,
     PhotoFaces,
-    Recogniser,
+    Recognizer,
     Select,
     WithoutFace,
     choose_faces,
@@ -26,7 +26,7 @@ from consistent_face.core.identity.report import DROPPED, KEPT, draw_report
 
 KEEP = Strangers.keep  # random embeddings are strangers
 FRONTAL = np.array([[38.0, 52], [74, 52], [56, 72], [42, 92], [70, 92]])
-MODEL = Recogniser("w600k_mbf", "9cc6")
+MODEL = Recognizer("w600k_mbf", "9cc6")
 
 
 def face(seed: int, size: float = 112, score: float = 0.8, points: np.ndarray = FRONTAL) -> Face:
@@ -35,17 +35,17 @@ def face(seed: int, size: float = 112, score: float = 0.8, points: np.ndarray = 
     return Face((0, 0, size, size), points, score, torch.randn(512, generator=random) * 5, crop)
 
 
-def group(*faces: Face, recogniser: Recogniser = MODEL) -> Faces:
-    return Faces(tuple(PhotoFaces(500, 500, (each,), (0,)) for each in faces), recogniser)
+def group(*faces: Face, recognizer: Recognizer = MODEL) -> Faces:
+    return Faces(tuple(PhotoFaces(500, 500, (each,), (0,)) for each in faces), recognizer)
 
 
 def test_one_face_is_its_own_identity() -> None:
     only = face(0)
     identity, (finding,) = build_identity([group(only)])
     assert torch.equal(identity.embeddings, only.embedding[None]) and torch.equal(identity.crops, only.crop[None])
-    assert identity.weights.tolist() == [1] and identity.recogniser == MODEL and not identity.is_empty
+    assert identity.weights.tolist() == [1] and identity.recognizer == MODEL and not identity.is_empty
     assert torch.allclose(identity.unit, only.unit)
-    assert finding.kept and finding.weight == 1 and finding.likeness is None
+    assert finding.kept and finding.weight == 1 and finding.similarity is None
 
 
 def test_unit_is_the_weighted_mean_brought_back_to_length_one() -> None:
@@ -78,19 +78,19 @@ def test_only_chosen_faces_count() -> None:
     assert torch.equal(identity.embeddings[0], photo.faces[1].embedding) and len(identity.embeddings) == 1
 
 
-@pytest.mark.parametrize("groups", [[], [group()], [group(), group(recogniser=Recogniser("other", "1"))]])
+@pytest.mark.parametrize("groups", [[], [group()], [group(), group(recognizer=Recognizer("other", "1"))]])
 def test_no_face_gives_the_empty_identity(groups: list[Faces]) -> None:
     identity, findings = build_identity(groups)
-    assert identity.is_empty and identity.recogniser is None and findings == ()
+    assert identity.is_empty and identity.recognizer is None and findings == ()
     assert "the identity is empty" in describe(identity, findings)
     assert identity.embeddings.shape == (0, 512) and identity.crops.shape == (0, 224, 224, 3)
     assert identity.unit.tolist() == [0] * 512
     assert Identity.empty().is_empty
 
 
-def test_different_recognisers_cannot_be_mixed() -> None:
+def test_different_recognizers_cannot_be_mixed() -> None:
     with pytest.raises(IdentityError, match=r"\(glintr100 and w600k_mbf\).*the same Load Face Analysis"):
-        build_identity([group(face(0)), group(face(1), recogniser=Recogniser("glintr100", "4ab1"))])
+        build_identity([group(face(0)), group(face(1), recognizer=Recognizer("glintr100", "4ab1"))])
 
 
 def test_flat_faces_do_not_divide_by_zero() -> None:
@@ -101,7 +101,7 @@ def test_flat_faces_do_not_divide_by_zero() -> None:
 def test_photos_of_one_person(analyzer: FaceAnalyzer, photo: Callable[[str], Tensor]) -> None:
     batch = torch.cat([photo(f"person0_v{variant}") for variant in range(3)])
     marked, _ = choose_faces(analyzer.analyze(batch), Choice(Select.all), WithoutFace.error)
-    identity, findings = build_identity([Faces(tuple(marked), analyzer.recogniser)])
+    identity, findings = build_identity([Faces(tuple(marked), analyzer.recognizer)])
     assert all(each.kept for each in findings) and identity.weights.tolist() == pytest.approx([1 / 3] * 3, abs=0.05)
     assert (normalize(identity.embeddings, dim=1) @ identity.unit).min() > 0.9
 
@@ -111,18 +111,18 @@ def test_a_blurred_photo_counts_less(analyzer: FaceAnalyzer, photo: Callable[[st
     small = torch.nn.functional.interpolate(sharp.movedim(-1, 1), scale_factor=0.2, mode="area")
     blurred = torch.nn.functional.interpolate(small, sharp.shape[1:3], mode="bicubic").clamp(0, 1).movedim(1, -1)
     marked, _ = choose_faces(analyzer.analyze(torch.cat([sharp, blurred])), Choice(), WithoutFace.error)
-    identity, _ = build_identity([Faces(tuple(marked), analyzer.recogniser)])
+    identity, _ = build_identity([Faces(tuple(marked), analyzer.recognizer)])
     assert identity.weights[0] > 1.5 * identity.weights[1]
 
 
 # Strangers
 
 
-def like(unit: Tensor, likeness: float, seed: int) -> Face:
+def like(unit: Tensor, similarity: float, seed: int) -> Face:
     """A face whose embedding has this cosine with a unit vector."""
     other = torch.randn(512, generator=torch.Generator().manual_seed(seed))
     other = normalize(other - (other @ unit) * unit, dim=0)
-    return replace(face(seed), embedding=20 * (likeness * unit + (1 - likeness**2) ** 0.5 * other))
+    return replace(face(seed), embedding=20 * (similarity * unit + (1 - similarity**2) ** 0.5 * other))
 
 
 def findings_of(*faces: Face, same_person: float = 0.4) -> tuple[Identity, tuple[Finding, ...]]:
@@ -146,8 +146,8 @@ def test_a_stranger_among_three_photos_is_dropped_wherever_it_stands() -> None:
     assert len(identity.embeddings) == len(identity.crops) == 3 and identity.weights.sum() == pytest.approx(1)
     assert findings[0].weight == 0 and not any(torch.equal(x, stranger.embedding) for x in identity.embeddings)
     assert torch.allclose(identity.unit, build_identity([group(*own)])[0].unit)
-    likeness = findings[0].likeness
-    assert likeness is not None and likeness == pytest.approx(float(stranger.unit @ identity.unit), abs=1e-6)
+    similarity = findings[0].similarity
+    assert similarity is not None and similarity == pytest.approx(float(stranger.unit @ identity.unit), abs=1e-6)
 
 
 def test_two_strangers_do_not_outvote_three_photos_however_good() -> None:
@@ -182,15 +182,15 @@ def test_the_report_says_of_each_face_what_became_of_it_and_why() -> None:
     identity, findings = findings_of(*(like(PERSON, 0.9, seed) for seed in range(3)), face(7))
     lines = describe(identity, findings).splitlines()
     assert lines[0] == "4 face(s) read by w600k_mbf, 1 dropped."
-    assert lines[1].startswith("Face 1: kept, weight 0.33 (likeness 0.") and "sharpness" in lines[1]
-    assert lines[4].startswith("Face 4: dropped, likeness ") and lines[4].endswith("or more.")
+    assert lines[1].startswith("Face 1: kept, weight 0.33 (similarity 0.") and "sharpness" in lines[1]
+    assert lines[4].startswith("Face 4: dropped, similarity ") and lines[4].endswith("or more.")
 
 
 def test_a_real_stranger_is_dropped(analyzer: FaceAnalyzer, photo: Callable[[str], Tensor]) -> None:
     groups = []
     for stem in ("person0_v0", "person0_v1", "astronaut", "person0_v2"):
         marked, _ = choose_faces(analyzer.analyze(photo(stem)), Choice(), WithoutFace.error)
-        groups.append(Faces(tuple(marked), analyzer.recogniser))
+        groups.append(Faces(tuple(marked), analyzer.recognizer))
     _, findings = build_identity(groups)
     assert [finding.kept for finding in findings] == [True, True, False, True]
     picture = draw_report(findings)
@@ -212,7 +212,7 @@ def test_crops_alone_make_an_identity_without_embeddings() -> None:
     wide[:, :, 100:200] = torch.rand(2, 1, 1, 3)
     identity = from_crops(wide)
     assert identity.crops.shape == (2, 224, 224, 3) and identity.weights.tolist() == [0.5, 0.5]
-    assert not identity.is_empty and identity.recogniser is None and identity.embeddings.shape == (2, 0)
+    assert not identity.is_empty and identity.recognizer is None and identity.embeddings.shape == (2, 0)
     assert (identity.crops - wide[:, :1, 150:151]).abs().max() < 0.003, "the square in the middle"
     assert torch.equal((identity.crops * 255).round() / 255, identity.crops)
     assert from_crops(torch.zeros(0, 1, 1, 3)).is_empty

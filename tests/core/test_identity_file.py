@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from consistent_face.core.errors import IdentityError
-from consistent_face.core.faces.detection import Recogniser
+from consistent_face.core.faces.detection import Recognizer
 from consistent_face.core.identity.build import Identity, from_crops
 from consistent_face.core.identity.file import from_file, to_file
 from consistent_face.core.identity.recognizers import BUFFALO_L
@@ -15,18 +15,18 @@ from consistent_face.core.identity.recognizers import BUFFALO_L
 
 def person(faces: int = 2, sha256: str = BUFFALO_L) -> Identity:
     crops = torch.randint(0, 256, (faces, 224, 224, 3)).byte().float() / 255
-    return Identity(torch.randn(faces, 512), crops, torch.full((faces,), 1 / faces), Recogniser("w600k_r50", sha256))
+    return Identity(torch.randn(faces, 512), crops, torch.full((faces,), 1 / faces), Recognizer("w600k_r50", sha256))
 
 
 @pytest.mark.parametrize("identity", [person(1), person(3), from_crops(torch.rand(2, 300, 200, 3))])
 def test_an_identity_comes_back_to_the_last_bit(identity: Identity) -> None:
     back = from_file("a", *to_file(identity))
     assert torch.equal(back.embeddings, identity.embeddings) and torch.equal(back.crops, identity.crops)
-    assert torch.equal(back.weights, identity.weights) and back.recogniser == identity.recogniser
+    assert torch.equal(back.weights, identity.weights) and back.recognizer == identity.recognizer
     assert torch.equal(back.unit, identity.unit)
 
 
-def test_metadata_name_the_recogniser_and_its_licence() -> None:
+def test_metadata_name_the_recognizer_and_its_licence() -> None:
     _, metadata = to_file(person())
     assert metadata["recogniser"] == "w600k_r50" and metadata["recogniser_sha256"] == BUFFALO_L
     assert metadata["licence"].startswith("non-commercial")

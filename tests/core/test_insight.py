@@ -57,8 +57,8 @@ def test_people_who_do_not_exist_differ_less_than_variants(faces: dict[str, Face
 
 
 def test_orientation_does_not_change_the_person(faces: dict[str, Face]) -> None:
-    likeness = [cosine(faces[stem], faces["grace_hopper"]) for stem in TURNED]
-    assert min(likeness) > 0.8 and max(likeness) - min(likeness) < 0.02
+    similarity = [cosine(faces[stem], faces["grace_hopper"]) for stem in TURNED]
+    assert min(similarity) > 0.8 and max(similarity) - min(similarity) < 0.02
 
 
 def test_the_group_is_counted_and_refused(analyzer: FaceAnalyzer, photo: Photo) -> None:
@@ -125,7 +125,7 @@ def test_points_that_are_mirrored_are_not_mirrored_back(photo: Photo) -> None:
     assert np.abs(ours.astype(int) - theirs).max() <= 1
 
 
-def test_a_batch_is_recognised_in_one_run(
+def test_a_batch_is_recognized_in_one_run(
     analyzer: FaceAnalyzer, photo: Photo, faces: dict[str, Face], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = Mock(wraps=analyzer._arcface.get_feat)
@@ -137,7 +137,7 @@ def test_a_batch_is_recognised_in_one_run(
         assert torch.allclose(each.faces[0].embedding, faces[stem].embedding, atol=1e-3)
 
 
-def test_a_recogniser_of_fixed_batch_runs_face_by_face(
+def test_a_recognizer_of_fixed_batch_runs_face_by_face(
     analyzer: FaceAnalyzer, photo: Photo, faces: dict[str, Face], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = Mock(wraps=analyzer._arcface.get_feat)
@@ -212,9 +212,9 @@ def test_a_face_that_alpha_hides_is_not_found(analyzer: FaceAnalyzer, photo: Pho
         assert cosine(face, faces["astronaut"]) > 0.9
 
 
-def test_the_recogniser_is_named_by_its_file(analyzer: FaceAnalyzer) -> None:
-    assert analyzer.recogniser.name == "w600k_mbf"
-    assert analyzer.recogniser.sha256 == "9cc6e4a75f0e2bf0b1aed94578f144d15175f357bdc05e815e5c4a02b319eb4f"
+def test_the_recognizer_is_named_by_its_file(analyzer: FaceAnalyzer) -> None:
+    assert analyzer.recognizer.name == "w600k_mbf"
+    assert analyzer.recognizer.sha256 == "9cc6e4a75f0e2bf0b1aed94578f144d15175f357bdc05e815e5c4a02b319eb4f"
 
 
 def pack_of(folder: Path, face_pack: Path, *names: str) -> Path:
@@ -223,7 +223,7 @@ def pack_of(folder: Path, face_pack: Path, *names: str) -> Path:
     return folder
 
 
-def test_only_detector_and_recogniser_become_sessions(face_pack: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_detector_and_recognizer_become_sessions(face_pack: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from insightface import model_zoo
 
     load = Mock(wraps=model_zoo.get_model)
@@ -232,17 +232,17 @@ def test_only_detector_and_recogniser_become_sessions(face_pack: Path, monkeypat
     assert {Path(call.args[0]).name for call in load.call_args_list} == {"scrfd_500m_bnkps.onnx", "w600k_mbf.onnx"}
 
 
-def test_of_two_recognisers_the_first_by_name_is_used(tmp_path: Path, face_pack: Path) -> None:
+def test_of_two_recognizers_the_first_by_name_is_used(tmp_path: Path, face_pack: Path) -> None:
     pack_of(tmp_path, face_pack, "scrfd_500m_bnkps.onnx", "w600k_mbf.onnx")
     shutil.copy(face_pack / "w600k_mbf.onnx", tmp_path / "another.onnx")
-    assert FaceAnalyzer(tmp_path).recogniser.name == "another"
+    assert FaceAnalyzer(tmp_path).recognizer.name == "another"
 
 
 @pytest.mark.parametrize(
     ("names", "message"),
     [
         (("2d106det.onnx", "w600k_mbf.onnx"), r"has no detector \(2d106det\.onnx, w600k_mbf\.onnx found\)"),
-        (("2d106det.onnx", "scrfd_500m_bnkps.onnx"), r"has no recogniser \(2d106det\.onnx, scrfd"),
+        (("2d106det.onnx", "scrfd_500m_bnkps.onnx"), r"has no recognizer \(2d106det\.onnx, scrfd"),
         ((), r"has no detector \(no \.onnx file found\)"),
     ],
 )

@@ -7,24 +7,24 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from consistent_face.core.errors import IdentityError
-from consistent_face.core.faces.detection import Face, PhotoFaces, Recogniser
+from consistent_face.core.faces.detection import Face, PhotoFaces, Recognizer
 from consistent_face.core.identity.build import Identity, from_crops
 from consistent_face.core.identity.similarity import Score, describe, ranking, score
 
-MODEL = Recogniser("w600k_mbf", "9cc6")
+MODEL = Recognizer("w600k_mbf", "9cc6")
 PERSON = normalize(torch.randn(512, generator=torch.Generator().manual_seed(1)), dim=0)
 OTHER = torch.randn(512, generator=torch.Generator().manual_seed(2))
 OTHER = normalize(OTHER - (OTHER @ PERSON) * PERSON, dim=0)
 IDENTITY = Identity(20 * PERSON[None], torch.zeros(1, 224, 224, 3), torch.ones(1), MODEL)
 
 
-def like(likeness: float, left: float = 0) -> Face:
-    embedding: Tensor = 15 * (likeness * PERSON + (1 - likeness**2) ** 0.5 * OTHER)
+def like(similarity: float, left: float = 0) -> Face:
+    embedding: Tensor = 15 * (similarity * PERSON + (1 - similarity**2) ** 0.5 * OTHER)
     return Face((left, 0, left + 100, 100), np.zeros((5, 2)), 0.8, embedding, torch.zeros(224, 224, 3))
 
 
-def picture(*likenesses: float) -> PhotoFaces:
-    return PhotoFaces(900, 100, tuple(like(x, 100 * place) for place, x in enumerate(likenesses)))
+def picture(*similarities: float) -> PhotoFaces:
+    return PhotoFaces(900, 100, tuple(like(x, 100 * place) for place, x in enumerate(similarities)))
 
 
 def test_the_face_most_like_the_identity_counts() -> None:
@@ -41,11 +41,11 @@ def test_the_best_come_first_and_pictures_without_a_face_last() -> None:
     assert ranking([]) == []
 
 
-def test_the_verdict_names_threshold_and_recogniser() -> None:
+def test_the_verdict_names_threshold_and_recognizer() -> None:
     scores = score([picture(0.7), picture(0.3), picture()], IDENTITY, MODEL)
     assert describe(scores, IDENTITY, MODEL, 0.4).splitlines() == [
-        "Picture 1: the same person, likeness 0.70 (face 1).",
-        "Picture 2: someone else, likeness 0.30 (face 1).",
+        "Picture 1: the same person, similarity 0.70 (face 1).",
+        "Picture 2: someone else, similarity 0.30 (face 1).",
         "Picture 3: no face.",
         "The same person from 0.40 on, by w600k_mbf.",
     ]
@@ -58,9 +58,9 @@ def test_nobody_is_like_nobody() -> None:
 
 @pytest.mark.parametrize(
     ("identity", "source"),
-    [(Identity(PERSON[None], IDENTITY.crops, torch.ones(1), Recogniser("glintr100", "4ab1")), "glintr100"),
+    [(Identity(PERSON[None], IDENTITY.crops, torch.ones(1), Recognizer("glintr100", "4ab1")), "glintr100"),
      (from_crops(torch.zeros(1, 8, 8, 3)), "crops alone")],
 )  # fmt: skip
-def test_another_recogniser_is_refused_naming_both(identity: Identity, source: str) -> None:
+def test_another_recognizer_is_refused_naming_both(identity: Identity, source: str) -> None:
     with pytest.raises(IdentityError, match=f"made with {source}, but the pictures are read by w600k_mbf"):
         score([picture(0.9)], identity, MODEL)

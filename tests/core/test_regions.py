@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from consistent_face.core.errors import ConsistentFaceError, NoFaceError
-from consistent_face.core.faces.detection import Face, Faces, PhotoFaces, Recogniser
+from consistent_face.core.faces.detection import Face, Faces, PhotoFaces, Recognizer
 from consistent_face.core.faces.masks import boxes_of_any, mask_boxes, mask_faces
 
 HARD = {"grow": 0.0, "feather": 0.0}
@@ -16,7 +16,7 @@ HARD = {"grow": 0.0, "feather": 0.0}
 def faces(*boxes: tuple[float, float, float, float], photos: int = 1) -> Faces:
     found = tuple(Face(box, np.zeros((5, 2)), 0.8, torch.ones(512), torch.zeros(224, 224, 3)) for box in boxes)
     photo = PhotoFaces(64, 32, found, tuple(range(len(found))))
-    return Faces((photo,) * photos, Recogniser("a", "b"))
+    return Faces((photo,) * photos, Recognizer("a", "b"))
 
 
 def test_a_hard_mask_is_its_box() -> None:

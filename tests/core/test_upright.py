@@ -112,9 +112,9 @@ def test_the_report_tells_of_a_turned_face(analyzer: FaceAnalyzer, photo: Photo,
     assert second.startswith("Picture 1 of 1: face 1 is turned by ")
     assert second.endswith(" degrees counterclockwise in the photo, and was read upright.")
     face = upright["astronaut"]
-    person = Identity(face.embedding[None], face.crop[None], torch.ones(1), analyzer.recogniser)
-    line = describe(score(found, person, analyzer.recogniser), person, analyzer.recogniser).splitlines()[0]
-    assert line.startswith("Picture 1: the same person, likeness 0.9") and "turned by" in line
+    person = Identity(face.embedding[None], face.crop[None], torch.ones(1), analyzer.recognizer)
+    line = describe(score(found, person, analyzer.recognizer), person, analyzer.recognizer).splitlines()[0]
+    assert line.startswith("Picture 1: the same person, similarity 0.9") and "turned by" in line
 
 
 @pytest.mark.parametrize("degrees", [-170, -90, -20, 0, 45, 90, 135])

@@ -36,7 +36,7 @@ def batch(some: people.People, folder: Path) -> views.Batch:
     return views.batch_of(some.pictures(), torch.from_numpy(some.points), remover)
 
 
-def test_the_recogniser_says_the_same_in_torch(some: people.People, folder: Path, face_pack: Path) -> None:
+def test_the_recognizer_says_the_same_in_torch(some: people.People, folder: Path, face_pack: Path) -> None:
     bgr = [picture.permute(1, 2, 0).numpy()[..., ::-1] for picture in some.pictures()]
     crops = [align(np.ascontiguousarray(x), points, 112) for x, points in zip(bgr, some.points, strict=True)]
     expected = torch.nn.functional.normalize(FaceAnalyzer(face_pack)._embed(crops), dim=1)
@@ -49,7 +49,7 @@ def test_the_background_remover_says_the_same_in_torch(batch: views.Batch, face_
     assert (batch.coverage[:2, 0] - expected).abs().mean((1, 2)).max() < 0.02
 
 
-def test_a_recogniser_can_be_learnt_from(batch: views.Batch, folder: Path) -> None:
+def test_a_recognizer_can_be_learnt_from(batch: views.Batch, folder: Path) -> None:
     picture = batch.pictures[:1].clone().requires_grad_()
     faces.Recogniser(folder / data.RECOGNISER, CPU)(picture, batch.points[:1]).sum().backward()
     assert picture.grad is not None and picture.grad.abs().max() > 0

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from consistent_face.core.faces.detection import Recogniser
+from consistent_face.core.faces.detection import Recognizer
 from consistent_face.core.identity.build import Identity
 from consistent_face.core.ip_adapter.encoding import EncodedIdentity
 from consistent_face.core.ip_adapter.variants import AUTO, Kind
@@ -103,7 +103,7 @@ def encoded(made: Made, person: Tensor) -> EncodedIdentity:
     adapter = load_adapter(made.adapter, AUTO)
     assert adapter.kind is Kind.FACEID and not adapter.lora
     crop = torch.zeros(1, 224, 224, 3)
-    one = Identity(20 * person[None], crop, torch.ones(1), Recogniser("w600k_mbf", "0" * 64))
+    one = Identity(20 * person[None], crop, torch.ones(1), Recognizer("w600k_mbf", "0" * 64))
     return encode_identity(adapter, one, None)
 
 

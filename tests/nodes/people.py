@@ -7,7 +7,7 @@ from comfy.clip_vision import ClipVisionModel
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from consistent_face.core.faces.detection import Recogniser
+from consistent_face.core.faces.detection import Recognizer
 from consistent_face.core.identity.build import Identity
 from consistent_face.core.ip_adapter.checkpoint import Adapter
 from consistent_face.core.ip_adapter.encoding import EncodedIdentity
@@ -35,7 +35,7 @@ def person(faces: int = 1, width: int = 512) -> Identity:
     generator = torch.Generator().manual_seed(faces)
     crops = torch.rand(faces, 224, 224, 3, generator=generator).mul(255).round() / 255
     embeddings = 20 * torch.randn(faces, width, generator=generator)
-    return Identity(embeddings, crops, torch.full((faces,), 1 / faces), Recogniser("w600k_mbf", ""))
+    return Identity(embeddings, crops, torch.full((faces,), 1 / faces), Recognizer("w600k_mbf", ""))
 
 
 def encoded(adapter: Adapter, identity: Identity | None = None, clip: ClipVisionModel | None = None) -> EncodedIdentity:

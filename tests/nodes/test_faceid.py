@@ -81,7 +81,7 @@ def test_models_are_asked_for_only_where_there_is_a_face_and_clip_vision_only_wh
     assert EncodeIdentity.execute(None, Identity.empty())[0].is_empty
 
 
-def test_another_clip_vision_and_another_recogniser_are_refused(clip_vision: ClipVisionModel) -> None:
+def test_another_clip_vision_and_another_recognizer_are_refused(clip_vision: ClipVisionModel) -> None:
     file = file_of((32,), 768) | {"image_proj": adapters.meta(adapters.plus_shapes(768))}
     wants_vit_h = read_adapter("plusv2.bin", file, lambda: "")
     with pytest.raises(WrongModelError, match=f"width 1280, but the connected CLIP vision gives {WIDTH}"):

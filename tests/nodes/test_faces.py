@@ -67,7 +67,7 @@ def test_combos_never_change() -> None:
 
 def test_a_pack_is_loaded() -> None:
     (analyzer,) = LoadFaceAnalysis.execute("vectron", "cpu").args
-    assert analyzer.recogniser.name == "w600k_mbf"
+    assert analyzer.recognizer.name == "w600k_mbf"
 
 
 @pytest.mark.parametrize("model", ["buffalo_l", "empty", "../models/vectron"])
@@ -142,8 +142,8 @@ def test_the_picker_shows_the_first_pictures_of_a_large_batch(analysis: FaceAnal
 
 
 def test_an_identity_from_several_photos(analysis: FaceAnalyzer) -> None:
-    analysed = [AnalyzeFaces.execute(analysis, photo(f"person0_v{variant}"), **DEFAULTS) for variant in range(3)]
-    grown = {f"faces{number}": output.args[0] for number, output in enumerate(analysed)}
+    analyzed = [AnalyzeFaces.execute(analysis, photo(f"person0_v{variant}"), **DEFAULTS) for variant in range(3)]
+    grown = {f"faces{number}": output.args[0] for number, output in enumerate(analyzed)}
     identity, report, picture = BuildIdentity.execute(grown).args
     assert len(identity.embeddings) == 3 and len(report.splitlines()) == 4 and picture.shape[2] == 16 + 3 * 240
 

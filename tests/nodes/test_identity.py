@@ -44,7 +44,7 @@ def photo(stem: str) -> Tensor:
 def person(analysis: FaceAnalyzer) -> Identity:
     batch = torch.cat([photo(f"person0_v{variant}") for variant in (0, 1)])
     marked, _ = choose_faces(analysis.analyze(batch), Choice(), WithoutFace.error)
-    return build_identity([Faces(tuple(marked), analysis.recogniser)])[0]
+    return build_identity([Faces(tuple(marked), analysis.recognizer)])[0]
 
 
 @pytest.mark.parametrize("node", NODES)
@@ -67,12 +67,12 @@ def test_a_saved_identity_comes_back_the_same(folder: Path, person: Identity) ->
     ]
     back, report = LoadIdentity.execute("family/Ann-Marie (1).safetensors").args
     assert torch.equal(back.unit, person.unit) and torch.equal(back.crops, person.crops)
-    assert back.recogniser == person.recogniser and torch.equal(back.weights, person.weights)
+    assert back.recognizer == person.recognizer and torch.equal(back.weights, person.weights)
     assert "2 face(s), read by w600k_mbf; licence: non-commercial" in report
 
 
 def test_another_identity_is_replaced_only_when_asked(folder: Path, person: Identity) -> None:
-    other = Identity(person.embeddings[:1], person.crops[:1], torch.ones(1), person.recogniser)
+    other = Identity(person.embeddings[:1], person.crops[:1], torch.ones(1), person.recognizer)
     SaveIdentity.execute(person, "person", False)
     SaveIdentity.execute(person, "person", False)  # the same: a graph may run again
     with pytest.raises(IdentityError, match="Another identity is saved as 'person' already"):
@@ -139,11 +139,11 @@ def test_scores_tell_the_person_from_strangers(analysis: FaceAnalyzer, person: I
         return ScoreIdentity.execute(analysis, torch.cat([photo(stem) for stem in stems]), person, 0.4)
 
     output = run("person0_v2")
-    likeness, lowest, same, report = output.args
-    assert likeness == lowest > 0.8 and same is True and "Picture 1: the same person" in report
-    assert output.ui == {"text": [report], "likeness": [likeness]}
-    likeness, lowest, same, report = run("person0_v2", "person1_v0").args
-    assert lowest < 0.6 < likeness and isinstance(same, bool)
+    similarity, lowest, same, report = output.args
+    assert similarity == lowest > 0.8 and same is True and "Picture 1: the same person" in report
+    assert output.ui == {"text": [report], "similarity": [similarity]}
+    similarity, lowest, same, report = run("person0_v2", "person1_v0").args
+    assert lowest < 0.6 < similarity and isinstance(same, bool)
     nobody = ScoreIdentity.execute(analysis, torch.zeros(2, 64, 64, 3), person, 0.4).args
     assert nobody[:3] == (0.0, 0.0, False) and "Picture 2: no face" in nobody[3]
     stranger = ScoreIdentity.execute(analysis, photo("astronaut"), person, 0.4).args
@@ -153,15 +153,15 @@ def test_scores_tell_the_person_from_strangers(analysis: FaceAnalyzer, person: I
 def test_an_empty_identity_or_batch_is_no_error(analysis: FaceAnalyzer, person: Identity) -> None:
     assert ScoreIdentity.execute(analysis, photo("astronaut"), Identity.empty(), 0.4).args[:3] == (0.0, 0.0, False)
     assert ScoreIdentity.execute(analysis, torch.zeros(0, 1, 1, 3), person, 0.4).args[:3] == (0.0, 0.0, False)
-    image, likeness, _ = KeepBest.execute(analysis, torch.zeros(0, 1, 1, 3), person, 1, 0.4).args
-    assert len(image) == 0 and likeness == 0
+    image, similarity, _ = KeepBest.execute(analysis, torch.zeros(0, 1, 1, 3), person, 1, 0.4).args
+    assert len(image) == 0 and similarity == 0
 
 
 def test_the_best_pictures_are_kept_best_first(analysis: FaceAnalyzer, person: Identity) -> None:
     stems = ("person1_v0", "person0_v2", "person2_v0", "person0_v0")
     batch = torch.cat([torch.zeros_like(photo(stems[0])), *(photo(stem) for stem in stems)])
-    image, likeness, report = KeepBest.execute(analysis, batch, person, 2, 0.4).args
-    assert torch.equal(image, batch[[4, 2]]) and likeness > 0.9 and len(report.splitlines()) == 6
+    image, similarity, report = KeepBest.execute(analysis, batch, person, 2, 0.4).args
+    assert torch.equal(image, batch[[4, 2]]) and similarity > 0.9 and len(report.splitlines()) == 6
     assert len(KeepBest.execute(analysis, batch, person, 64, 0.4).args[0]) == 5
     assert torch.equal(KeepBest.execute(analysis, batch, Identity.empty(), 2, 0.4).args[0], batch[:2])
 
@@ -172,7 +172,7 @@ def test_the_best_pictures_are_kept_best_first(analysis: FaceAnalyzer, person: I
 def test_faces_of_a_picture_become_masks(analysis: FaceAnalyzer) -> None:
     image = torch.cat([photo("person0_v0"), photo("person1_v0")], dim=2)
     marked, _ = choose_faces(analysis.analyze(image), Choice(Select.all), WithoutFace.error)
-    faces = Faces(tuple(marked), analysis.recogniser)
+    faces = Faces(tuple(marked), analysis.recognizer)
     masks, count = MaskFaces.execute(0, 0, 0.5, 0.25, faces).args
     assert masks.shape == (2, 1024, 2048) and count == 2
     assert masks[0, 600, 512] == masks[1, 600, 1536] == 1 and masks[0, 600, 1536] == masks[1, 600, 512] == 0

@@ -21,7 +21,7 @@ HOLE = "\0"  # what a sentence takes in when it is said
 def sentences() -> list[str]:
     """All texts in the pack's code, each value that is put into one as a hole."""
     found = []
-    for path in [*(ROOT / "core").glob("*.py"), *(ROOT / "nodes").glob("*.py")]:
+    for path in [*(ROOT / "core").rglob("*.py"), *(ROOT / "nodes").rglob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.JoinedStr):
                 parts = (str(part.value) if isinstance(part, ast.Constant) else HOLE for part in node.values)
