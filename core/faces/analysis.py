@@ -20,8 +20,9 @@ from .rotation import Detection, detections, set_upright
 USUAL_SIZES = [(320, 320), (640, 640)]
 LARGE_SIZE = (1280, 1280)
 BORDER = 0.25
-FAINT = 0.35  # the score of a face on its head can be as low
+FAINT = 0.3  # the score of a face on its head can be as low
 MISSED = 60.0  # degrees of turn from which faces are missed
+SMALLEST = 64  # pixels of a faint face that may be a turned one seen badly
 TURNED = 0.1  # how much more than the threshold a turned face must score: in four turns four times as much looks alike
 CROP_SIZE = 224
 
@@ -48,8 +49,9 @@ class FaceAnalyzer:
 
     def _find(self, bgr: np.ndarray, threshold: float) -> list[Detection]:
         """The faces of a picture at any turn. A turned face is often missed: where one is found, more are sought."""
-        found = self._upright(bgr, self._search(bgr, threshold), threshold, [])
-        if found and all(abs(face.turn) < MISSED for face in found):
+        seen = self._search(bgr, threshold)
+        found = self._upright(bgr, seen, threshold, [])
+        if found and not any(_hints_at_more(face, found) for face in (*seen, *found)):
             return found
         for quarters in (1, 2, 3):
             turned = np.ascontiguousarray(np.rot90(bgr, quarters))
@@ -110,6 +112,12 @@ def _face(bgr: np.ndarray, found: Detection, embedding: Tensor) -> Face:
     crop = align(bgr, found.points, CROP_SIZE)[..., ::-1]
     rgb = torch.from_numpy(crop.astype(np.float32) / 255)
     return Face(found.box, found.points, found.score, embedding, rgb, found.turn)
+
+
+def _hints_at_more(face: Detection, found: Sequence[Detection]) -> bool:
+    """Whether a face is turned, or large enough to identify and too faint to count: there may be others."""
+    is_faint = face.side >= SMALLEST and not any(_same_place(face, other) for other in found)
+    return is_faint or abs(face.turn) >= MISSED
 
 
 def _any(found: Sequence[Detection], threshold: float) -> bool:

@@ -1,9 +1,9 @@
-"""Finds the turn in the picture plane at which a detector sees a face upright.
+"""Finds the turn in the picture plane at which a face stands upright.
 
-A detector lays upright landmarks over a face that stands on its head: it finds a face, and its embedding is a
-stranger's. Only its score tells. Measured with SCRFD-500M on 26 portraits and two groups, turned to 24 angles: faces
-within 45 degrees of upright score 0.79 to 0.88 in a crop in which they are 53 pixels long, and turned ones 0.66 at
-most; so crops of a doubtful face are looked at in four turns.
+A detector puts upright landmarks on a face that stands on its head: it finds a face, and its embedding is a stranger's.
+Only its score tells, and no single score tells surely. Measured with SCRFD-500M on 26 portraits, upright and upside
+down, at four sizes, blurred and noisy: the mean of the scores in two crops is higher for the right turn in 305 of 305
+cases, by 0.15 in all but one of them.
 """
 
 import math
@@ -16,14 +16,15 @@ from .alignment import turn_of
 from .model_pack import Detector
 
 SURE = 0.8  # a score in the whole picture that turned faces do not reach
+SEEN = 0.79  # a score in the small crop that turned faces do not reach
 LEVEL = 33.0  # degrees of turn up to which the landmarks of a sure face are exact
 LEANING = 15.0  # and those of a doubtful one
-SEEN = 0.75  # a score in a crop that turned faces do not reach
-TURNED = 0.6  # a score in a crop below which nothing is taken for a turned face
-BETTER = 0.05  # by which the score of another turn must exceed that of the turn first seen
+TURNED = 0.6  # a score below which nothing is taken for a turned face
+BETTER = 0.03  # by which the score of another turn must exceed that of the turn first seen
+OTHER = 45.0  # degrees from which two turns are different readings of a face
 FAINT = 0.2  # in crops every face counts that is found at all
-LOOK = (128, 2.4)  # a crop's side in pixels, and in sides of the face: where upright and turned scores differ most
-EXACT = ((160, 2.0), (320, 2.0))  # crops whose landmarks agree best; their mean is taken
+SMALL, LARGE = (128, 2.4), (320, 2.0)  # a crop's side in pixels, and in sides of the face
+EXACT = ((160, 2.0), LARGE)  # crops whose landmarks agree best; their mean is taken
 LEVELLED = 10.0  # degrees from level at which a second look brings nothing
 NEAR = 0.25  # of a crop's side: how far from its middle a face is the one looked for
 
@@ -82,25 +83,40 @@ def set_upright(detector: Detector, bgr: np.ndarray, found: Detection) -> Detect
     if found.score >= SURE and not found.is_turned:
         return found
     first = _levelled(detector, bgr, found, found.turn)
-    if first is None or first.score < SEEN:
-        looks = [_levelled(detector, bgr, found, turn) for turn in (0, 90, 180, 270)]
-        best = max((look for look in looks if look), key=lambda look: look.score, default=None)
-        if best is None or best.score < max(TURNED, (first.score if first else 0.0) + BETTER):
-            best = first
-    else:
-        best = first
+    best = first if first is not None and first.score >= SEEN else _best_turn(detector, bgr, found, first)
     if best is None or abs(best.turn) <= LEANING:
         return found
     exact = _exact(detector, bgr, best)
     return exact if exact.is_turned else exact._replace(score=max(exact.score, found.score))
 
 
+def _best_turn(detector: Detector, bgr: np.ndarray, found: Detection, first: Detection | None) -> Detection | None:
+    """The reading of a face, among four turns, that scores best in both crops; `first` where none is clearly better."""
+    readings = [] if first is None else [_in_both_crops(detector, bgr, first)]
+    for turn in (0, 90, 180, 270):
+        look = _levelled(detector, bgr, found, turn)
+        if look is not None and all(abs(_difference(look.turn, other.turn)) > OTHER for other in readings):
+            readings.append(_in_both_crops(detector, bgr, look))
+    best = max(readings, key=lambda reading: reading.score, default=None)
+    if best is None or first is None:
+        return best if best is not None and best.score >= TURNED else None
+    own = readings[0]
+    return best if best.score >= max(TURNED, own.score + BETTER) else own
+
+
+def _in_both_crops(detector: Detector, bgr: np.ndarray, look: Detection) -> Detection:
+    """With the mean of its scores in the small and in the large crop."""
+    large = _look(detector, bgr, look, look.turn, *LARGE)
+    agrees = large is not None and abs(_difference(large.turn, look.turn)) < OTHER
+    return look._replace(score=(look.score + (large.score if large is not None and agrees else 0.0)) / 2)
+
+
 def _levelled(detector: Detector, bgr: np.ndarray, found: Detection, turn: float) -> Detection | None:
     """What a look at a turn shows, and a second one at the turn that the first one found."""
-    look = _look(detector, bgr, found, turn, *LOOK)
+    look = _look(detector, bgr, found, turn, *SMALL)
     if look is None or abs(_difference(look.turn, turn)) < LEVELLED:
         return look
-    again = _look(detector, bgr, look, look.turn, *LOOK)
+    again = _look(detector, bgr, look, look.turn, *SMALL)
     return look if again is None else again
 
 
