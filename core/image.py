@@ -20,6 +20,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 # What Pillow's readers raise on damaged files, found by cutting files and flipping their bytes.
 DAMAGED = (OSError, SyntaxError, ValueError, EOFError, struct.error)
 
+ALIKE = 16 / 255  # how far colours are apart that compression makes of one
 ORIENTATION = 0x0112
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -97,21 +98,34 @@ def on_white(image: Tensor) -> Tensor:
     return rgb * alpha + 1 - alpha
 
 
+def on_black(image: Tensor) -> Tensor:
+    """What a viewer sees of [...,3 or 4] in 0..1 on black, in float: [...,3]."""
+    rgb = image[..., :3].float()
+    return rgb if image.shape[-1] < 4 else rgb * image[..., 3:4].float()
+
+
 def on_ground(image: Tensor, mask: Tensor, name: str) -> Tensor:
     """What a viewer sees of a photo [1,H,W,3] whose mask [1,H,W] is 1 where it is transparent.
 
-    A file keeps colours under its transparent parts, such as a person who was erased. They become white; where they
-    are one colour all over, they hide nothing and stay. Raises PhotoError, naming the file `name`, of a photo that is
-    transparent all over.
+    A file keeps colours under its transparent parts, such as a person who was erased. They all become one: the colour
+    that most of them have about already, so that a drawing on transparent black stays one on black, or else white.
+    Raises PhotoError, naming the file `name`, of a photo that is transparent all over.
     """
     if not mask.any():
         return image
     if mask.min() == 1:
         raise PhotoError(f"{name} is transparent all over, so nothing of it can be seen; save it without transparency.")
-    hidden = image[mask == 1]
-    one_colour = len(hidden) > 0 and bool((hidden == hidden[0]).all())
-    ground = hidden[0] if one_colour else torch.ones(3)
-    return torch.lerp(image, ground.expand_as(image), mask.unsqueeze(-1))
+    return torch.lerp(image, _ground(image[mask == 1]).expand_as(image), mask.unsqueeze(-1))
+
+
+def _ground(hidden: Tensor) -> Tensor:
+    """The colour [3] that most of the hidden pixels [N,3] have about, or white."""
+    some = hidden[:: max(1, len(hidden) // 100_000)]
+    if len(some) == 0:
+        return torch.ones(3)
+    middle = some.median(0).values
+    alike = ((some - middle).abs().amax(-1) <= ALIKE).float().mean()
+    return middle if alike >= 0.5 else torch.ones(3)
 
 
 def to_picture(image: Tensor) -> Image.Image:

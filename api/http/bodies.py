@@ -4,8 +4,9 @@ import asyncio
 import json
 import math
 import re
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import NoReturn
 from urllib.parse import parse_qsl
@@ -33,13 +34,16 @@ PIECE = 256 * 1024  # bytes of a form that are parsed at a time
 MOST_VALUES = 50_000  # in a body: a picture is one, and a list of nothing but lists takes 25 times its size in memory
 
 
-async def fields(request: Request, largest: int) -> dict[str, object]:
+Turn = Callable[[], AbstractAsyncContextManager[None]]  # of a caller at the one thread for large bodies
+
+
+async def fields(request: Request, largest: int, turn: Turn) -> dict[str, object]:
     """Raises TooLargeError, ContentTypeError, InputError."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind in JSON_TYPES or kind.endswith("+json"):
-        return await _json(await _body(request, largest))
+        return await _json(await _body(request, largest), turn)
     if kind in FORM_TYPES:
-        return await _form(request, largest)
+        return await _form(request, largest, turn)
     await _body(request, largest)
     raise ContentTypeError(
         f"Invalid content type {kind[:80] or '(none)'}: send application/json or multipart/form-data."
@@ -76,12 +80,13 @@ async def chunks(request: Request, largest: int) -> AsyncIterator[bytes]:
         raise InputError("The connection was closed before the whole body came.") from error
 
 
-async def _json(content: bytearray) -> dict[str, object]:
+async def _json(content: bytearray, turn: Turn) -> dict[str, object]:
     try:
         if len(content) < LARGE:
             parsed = _parse(content)
         else:
-            parsed = await asyncio.get_running_loop().run_in_executor(READER, _parse_large, content)
+            async with turn():
+                parsed = await asyncio.get_running_loop().run_in_executor(READER, _parse_large, content)
     except (ValueError, RecursionError) as error:
         raise InputError("The body is not valid JSON: send a JSON object.") from error
     if not isinstance(parsed, dict):
@@ -158,13 +163,16 @@ def _values(parsed: object) -> Iterator[object]:
             yield found
 
 
-async def _form(request: Request, largest: int) -> dict[str, object]:
+async def _form(request: Request, largest: int, turn: Turn) -> dict[str, object]:
     """The fields of a form: files as bytes, the rest as text. The whole body is held to the same limit."""
     body = await _body(request, largest)
     is_multipart = request.headers["content-type"].lower().lstrip().startswith(FORM_TYPES[0])
     parse = partial(asyncio.run, _parts(request, body, largest)) if is_multipart else partial(_pairs, body)
     try:  # beside the event loop: 32 MB of nothing but & or % take seconds
-        return await asyncio.get_running_loop().run_in_executor(READER if len(body) >= LARGE else None, parse)
+        if len(body) < LARGE:
+            return await asyncio.to_thread(parse)
+        async with turn():
+            return await asyncio.get_running_loop().run_in_executor(READER, parse)
     except (MultiPartException, HTTPException, ValueError, KeyError) as error:
         raise InputError("The form in the body cannot be read: send valid multipart/form-data.") from error
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from dataclasses import dataclass, field
+from functools import partial
 
 from starlette.requests import Request
 
@@ -29,7 +30,7 @@ class Asked:
 
 
 async def read(request: Request) -> Asked:
-    """The limits of time and number are those of callers.py and slots.py: by key where it is known, else by address.
+    """Limits of time and number (base/limits.py, bodies.py) count by key where it is known, else by address.
 
     Raises KeyRefusedError before any complaint about the body's content, BusyError, TooLargeError, InputError.
     """
@@ -52,7 +53,7 @@ async def _by_header(request: Request, service: Service) -> tuple[Caller, dict[s
                     pass
         raise
     async with contextlib.nullcontext() if _is_small(request) else service.known.held(caller.id):
-        return caller, await fields_of(request, largest)
+        return caller, await fields_of(request, largest, partial(service.reading.held, caller.id))
 
 
 async def _by_body(request: Request, service: Service) -> tuple[Caller, dict[str, object]]:
@@ -63,7 +64,7 @@ async def _by_body(request: Request, service: Service) -> tuple[Caller, dict[str
     try:
         async with contextlib.nullcontext() if _is_small(request) else service.strangers.held(address):
             async with asyncio.timeout(STRANGER_SECONDS):
-                fields = await fields_of(request, service.settings.max_body)
+                fields = await fields_of(request, service.settings.max_body, partial(service.reading.held, address))
     except (TooLargeError, SlowError, BusyError):
         raise
     except TimeoutError as error:

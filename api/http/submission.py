@@ -1,6 +1,7 @@
 """From a checked request to an accepted job."""
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import time
@@ -49,7 +50,7 @@ async def submit(asked: Asked, wanted: Wanted) -> JobRow:
     Raises InputError, BusyError, CreditsError, ConflictError.
     """
     service = asked.service
-    digest = await _digest_of(wanted)
+    digest = await _digest_of(asked, wanted)
     if asked.idempotency_key is not None:
         earlier = service.store.earlier(asked.caller.id, asked.idempotency_key, digest)
         if earlier is not None:
@@ -57,10 +58,13 @@ async def submit(asked: Asked, wanted: Wanted) -> JobRow:
     order = _settled(wanted)
     for label, source in wanted.photos.values():
         _check_url(source, label)
-    sources = {
-        name: (label, await service.intake.fetched(source, label)) for name, (label, source) in wanted.photos.items()
-    }
-    accepted = await _keep(_row(asked, wanted, order, digest), sources, service)
+    is_fetched = any(isinstance(source, str) and is_url(source.strip()) for _, source in wanted.photos.values())
+    async with service.fetching.held(asked.caller.id) if is_fetched else contextlib.nullcontext():
+        sources = {
+            name: (label, await service.intake.fetched(source, label))
+            for name, (label, source) in wanted.photos.items()
+        }
+        accepted = await _keep(_row(asked, wanted, order, digest), sources, service)
     asked.fields.clear()  # some megabytes, which nobody needs while the request waits for its job
     await service.ring()
     await asyncio.to_thread(service.store.sync)  # while the job starts
@@ -128,10 +132,11 @@ def _accepted(row: JobRow, service: Service) -> JobRow:
     return accepted
 
 
-async def _digest_of(wanted: Wanted) -> str:
+async def _digest_of(asked: Asked, wanted: Wanted) -> str:
     if sum(len(source) for _, source in wanted.photos.values()) < LARGE:
         return _digest(wanted)
-    return await asyncio.get_running_loop().run_in_executor(READER, _digest, wanted)
+    async with asked.service.reading.held(asked.caller.id):
+        return await asyncio.get_running_loop().run_in_executor(READER, _digest, wanted)
 
 
 def _digest(wanted: Wanted) -> str:

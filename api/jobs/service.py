@@ -35,6 +35,7 @@ LOG = logging.getLogger("consistent_face.jobs")
 STRANGERS = 32, 4, 10.0  # large bodies that are read before their key is known: all, of an address, seconds to wait
 KNOWN = 64, 8, 30.0  # and of known keys: all, of a key, seconds to wait
 STORING = 256, 4, None  # jobs whose pictures are on their way to a key's own bucket: all, of a key; they wait
+FETCHING = 64, 8, 30.0  # requests whose photos are fetched by URL, and held until they are decoded: as KNOWN
 BUCKETS = 256  # of clients, that are kept open
 
 
@@ -49,7 +50,8 @@ class Service:
         self.keys = Keys(self.store)
         self.waiting = Waiting(self.store)
         self.metrics = Metrics(self.store)
-        self.strangers, self.known = Slots(*STRANGERS), Slots(*KNOWN)
+        self.strangers, self.known, self.fetching = Slots(*STRANGERS), Slots(*KNOWN), Slots(*FETCHING)
+        self.reading = Slots(1, 1, None)  # callers' turns at the one thread that parses large bodies
         self.bell = asyncio.Condition()  # rung when there is a job to start: one worker wakes
         self.hooks_due = asyncio.Event()  # set when a webhook may be owed
         self.to_clean = asyncio.Event()  # set when a job has ended
@@ -144,7 +146,9 @@ class Service:
         try:
             access = BucketAccess(**json.loads(self.seal.open(bucket)))
         except (ValueError, TypeError) as error:
-            raise UnusableBucketError(f"The bucket of this job cannot be opened. {error}") from error
+            raise UnusableBucketError(
+                "The bucket of this job cannot be opened, its access data cannot be read: send update_s3 again."
+            ) from error
         opened = Bucket(access, self.to_buckets)
         opened.check()
         return opened

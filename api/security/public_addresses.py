@@ -25,7 +25,7 @@ REFUSED = tuple(
         "fec0::/10",  # site-local
     )
 )
-LOOKUPS = 64  # names that are looked up at a time; a key asks for no more within its rate
+LOOKUPS = 256  # names looked up at a time: a key has some tens at most, and a silent name server holds each for 20 s
 CHUNK = 64 * 1024
 NETWORK = (aiohttp.ClientError, TimeoutError, OSError)  # what a connection may fail with
 

@@ -20,9 +20,10 @@ from .rotation import Detection, detections, set_upright
 USUAL_SIZES = [(320, 320), (640, 640)]
 LARGE_SIZE = (1280, 1280)
 BORDER = 0.25
-FAINT = 0.3  # the score of a face on its head can be as low
+FAINT, FAINTEST = 0.3, 0.2  # scores of faces on their head
 MISSED = 60.0  # degrees of turn from which faces are missed
-SMALLEST = 64  # pixels of a faint face that may be a turned one seen badly
+SMALLEST = 64  # pixels of a faint face that may be a turned one
+LARGER = 1.5  # times the largest face: what the faintest must have, since it would be chosen
 TURNED = 0.1  # how much more than the threshold a turned face must score: in four turns four times as much looks alike
 CROP_SIZE = 224
 
@@ -48,16 +49,23 @@ class FaceAnalyzer:
         ]
 
     def _find(self, bgr: np.ndarray, threshold: float) -> list[Detection]:
-        """The faces of a picture at any turn. A turned face is often missed: where one is found, more are sought."""
-        seen = self._search(bgr, threshold)
-        found = self._upright(bgr, seen, threshold, [])
-        if found and not any(_hints_at_more(face, found) for face in (*seen, *found)):
+        """The faces of a picture at any turn. A turned face is often missed: where one may be, more are sought."""
+        found, faint = self._found(bgr, self._search(bgr, threshold), threshold, [])
+        if found and not faint and all(abs(face.turn) < MISSED for face in found):
             return found
         for quarters in (1, 2, 3):
             turned = np.ascontiguousarray(np.rot90(bgr, quarters))
             seen = [_turned_back(face, quarters, turned) for face in self._search(turned, threshold)]
-            found = self._upright(bgr, seen, threshold, found)
+            found, _ = self._found(bgr, seen, threshold, found)
         return found
+
+    def _found(
+        self, bgr: np.ndarray, seen: Sequence[Detection], threshold: float, known: Sequence[Detection]
+    ) -> tuple[list[Detection], list[Detection]]:
+        """The known faces and the new ones among the seen; and the seen that are faint and may be turned faces."""
+        found = self._upright(bgr, [face for face in seen if face.score >= threshold], threshold, known)
+        faint = [face for face in seen if face.score < threshold and _may_be_turned(face, found)]
+        return self._upright(bgr, faint, threshold, found), faint
 
     def _upright(
         self, bgr: np.ndarray, seen: Sequence[Detection], threshold: float, known: Sequence[Detection]
@@ -88,7 +96,7 @@ class FaceAnalyzer:
 
     def _detect(self, bgr: np.ndarray, threshold: float, sizes: list[tuple[int, int]]) -> list[Detection]:
         # insightface >= 1.0 ignores `input_size` set on the detector: it has to be passed
-        self._detector.det_thresh = min(threshold, FAINT)
+        self._detector.det_thresh = min(threshold, FAINTEST)
         return detections(*self._detector.detect(bgr, input_size=sizes))
 
     def _embed(self, aligned: list[np.ndarray]) -> Tensor:
@@ -114,10 +122,11 @@ def _face(bgr: np.ndarray, found: Detection, embedding: Tensor) -> Face:
     return Face(found.box, found.points, found.score, embedding, rgb, found.turn)
 
 
-def _hints_at_more(face: Detection, found: Sequence[Detection]) -> bool:
-    """Whether a face is turned, or large enough to identify and too faint to count: there may be others."""
-    is_faint = face.side >= SMALLEST and not any(_same_place(face, other) for other in found)
-    return is_faint or abs(face.turn) >= MISSED
+def _may_be_turned(faint: Detection, found: Sequence[Detection]) -> bool:
+    """Whether a faint face is large enough to identify, and sure enough or so large that it would be chosen."""
+    largest = max((face.side for face in found), default=0.0)
+    matters = faint.score >= FAINT or faint.side > LARGER * largest
+    return faint.side >= SMALLEST and matters and not any(_same_place(faint, other) for other in found)
 
 
 def _any(found: Sequence[Detection], threshold: float) -> bool:

@@ -12,7 +12,7 @@ from torch.nn.functional import interpolate, pad
 
 from ..boxes import Box
 from ..errors import PhotoError
-from ..image import fit
+from ..image import fit, on_black
 from .decode import read_people
 from .heads import Head, find_box, find_head
 from .keypoints import Frame, from_keypoints, to_keypoints
@@ -83,7 +83,7 @@ def from_picture(image: Tensor, pixels: int) -> PoseSheet:
     """
     if len(image) != 1:
         raise PhotoError(f"The pose image is a batch of {len(image)} pictures, and a sheet is one; choose one of them.")
-    picture = image[..., :3].float().cpu()
+    picture = on_black(image).cpu()
     height, width = picture.shape[1:3]
     readable = fit(picture, READ_SIDE, READ_SIDE)
     people = read_people((readable[0].clamp(0, 1) * 255).round().byte().numpy())

@@ -6,6 +6,8 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 import requests
@@ -13,6 +15,7 @@ from requests.adapters import HTTPAdapter
 
 from consistent_face.api.http import bodies, connections
 from consistent_face.api.jobs import service
+from consistent_face.api.security import public_addresses
 from consistent_face.tests.api.conftest import Running, Settings, serving
 
 GEN = "/api/v1/enterprise/face_gen/make_gen"
@@ -243,3 +246,48 @@ def test_a_form_of_nothing_but_signs_holds_nobody_up(strict: Running, text: byte
 def test_a_form_with_a_picture_in_base64_is_read(strict: Running, generator: Callable[..., dict]) -> None:
     answer = requests.post(strict.url + GEN, data=generator(prompt="é & ü", key=strict.key(), webhook=""))
     assert (answer.status_code, answer.json()["meta"]["prompt"]) == (200, "é & ü")
+
+
+def test_silent_name_servers_of_one_key_hold_up_no_other(
+    strict: Running, generator: Callable[..., dict], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look_up = socket.getaddrinfo
+
+    def slow(host: str, *arguments: Any, **options: Any) -> list:
+        time.sleep(1.5 if host.endswith(".example") else 0)
+        return look_up("127.0.0.1" if host.endswith(".example") else host, *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    monkeypatch.setattr(public_addresses._Lookups, "threads", ThreadPoolExecutor(10))
+    one, other = strict.key("one"), strict.key("other")
+    page = f":{strict.settings.port}/healthz"
+    with ThreadPoolExecutor(20) as pool:
+        for number in range(20):
+            body = generator(face_image=f"http://n{number}.example{page}")
+            pool.submit(post, strict, GEN, body, **{"x-api-key": one})
+        time.sleep(0.5)
+        started = time.monotonic()
+        answer = post(strict, GEN, generator(face_image=f"http://localhost{page}"), **{"x-api-key": other})
+        waited = time.monotonic() - started
+    assert (answer.status_code, "cannot be read as a picture" in answer.json()["message"]) == (400, True)
+    assert waited < 1.2
+
+
+def test_large_bodies_are_parsed_in_turns_by_caller(strict: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    parse = bodies._pairs
+
+    def slow(body: bytearray) -> dict[str, object]:
+        time.sleep(0.4)
+        return parse(body)
+
+    monkeypatch.setattr(bodies, "_pairs", slow)
+    kind = {"Content-Type": "application/x-www-form-urlencoded"}
+    one, other = ({**kind, "x-api-key": strict.key(name)} for name in ("one", "other"))
+    with ThreadPoolExecutor(6) as pool:
+        for _ in range(6):
+            pool.submit(requests.post, strict.url + GEN, data="a=" + "x" * 300_000, headers=one)
+        time.sleep(0.2)
+        started = time.monotonic()
+        requests.post(strict.url + GEN, data="a=" + "x" * 300_000, headers=other)
+        waited = time.monotonic() - started
+    assert waited < 1.3  # its turn comes after the one at hand, and not after all six

@@ -109,6 +109,14 @@ def test_one_colour_under_transparency_hides_nothing_and_stays() -> None:
     torch.testing.assert_close(seen[:, 2], image[:, 2] / 2)
 
 
+def test_a_ground_that_compression_has_blurred_stays_one_colour() -> None:
+    image, mask = torch.rand(1, 40, 60, 3), torch.zeros(1, 40, 60)
+    mask[:, :30] = 1
+    image[:, :20] = torch.rand(1, 20, 60, 3) * 6 / 255  # black but for noise; below it is somebody who was erased
+    seen = on_ground(image, mask, "pose.webp")
+    assert seen[:, :30].max() < 0.05 and (seen[:, :30] == seen[:, :1, :1]).all()
+
+
 def test_hardly_visible_colours_become_white() -> None:
     mask = torch.full((1, 4, 6), 254 / 255)
     assert on_ground(torch.rand(1, 4, 6, 3), mask, "photo.png").min() > 0.99

@@ -283,3 +283,11 @@ def test_faces_drawn_over_their_ears_are_found() -> None:
     found = from_picture(image(draw([faced], 1024, 1024, Lines.openpose)), 1 << 20)
     assert [each.view for each in found.heads] == [FRONT]
     np.testing.assert_allclose(found.heads[0].box, head.box, atol=(head.box[2] - head.box[0]) * 0.1)
+
+
+def test_figures_that_alpha_hides_are_not_read() -> None:
+    drawn = draw_preset(Preset.turnaround, 1024, 512).picture
+    alpha = torch.ones_like(drawn[..., :1])
+    alpha[:, :, drawn.shape[2] // 2 :] = 0
+    whole, half = (len(from_picture(image, 512 * 512).figures) for image in (drawn, torch.cat([drawn, alpha], -1)))
+    assert 0 < half < whole

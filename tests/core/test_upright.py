@@ -77,6 +77,38 @@ def test_a_group_whose_people_are_turned_differently(
         assert cosine(face, upright[stem]) > SAME, stem
 
 
+def beside(image: Tensor, other: Tensor) -> Tensor:
+    """Side by side from the top, on grey ground."""
+    width = image.shape[2] + 40
+    canvas = torch.full((1, max(image.shape[1], other.shape[1]), width + other.shape[2], 3), 0.45)
+    canvas[:, : image.shape[1], : image.shape[2]] = image
+    canvas[:, : other.shape[1], width:] = other
+    return canvas
+
+
+def sized(image: Tensor, size: int) -> Tensor:
+    mode = "area" if size < image.shape[2] else "bicubic"
+    return torch.nn.functional.interpolate(image.movedim(-1, 1), (size, size), mode=mode).clamp(0, 1).movedim(1, -1)
+
+
+@pytest.mark.parametrize("degrees", [172, 180, 188])
+def test_a_larger_turned_face_beside_an_upright_one_is_not_missed(
+    analyzer: FaceAnalyzer, photo: Photo, upright: dict[str, Face], degrees: int
+) -> None:
+    large, small = turned(sized(photo("astronaut"), 700), degrees), sized(photo("person4_v0"), 180)
+    marked, _ = choose_faces(analyzer.analyze(beside(small, large)), Choice(), WithoutFace.error)
+    (chosen,) = marked[0].chosen
+    assert cosine(marked[0].faces[chosen], upright["astronaut"]) > SAME
+
+
+def test_a_face_that_scores_well_upside_down_is_read_upright(
+    analyzer: FaceAnalyzer, photo: Photo, upright: dict[str, Face]
+) -> None:
+    large, small = turned(sized(photo("person1_v1"), 600), 180), sized(photo("person0_v0"), 250)
+    faces = analyzer.analyze(beside(large, small))[0].faces
+    assert cosine(max(faces, key=lambda face: face.size), upright["person1_v0"]) > 0.8  # another photo of the person
+
+
 @pytest.mark.parametrize("quarters", [1, 2, 3])
 def test_a_turned_crowd_is_found_whole(analyzer: FaceAnalyzer, photo: Photo, quarters: int) -> None:
     crowd = torch.rot90(photo("group_solvay_1927"), quarters, (1, 2))
