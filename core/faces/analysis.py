@@ -12,7 +12,7 @@ from ..image import on_white
 from .alignment import align
 from .detection import Face, PhotoFaces
 from .model_pack import Provider, load_pack
-from .rotation import Detection, detections, set_upright
+from .rotation import SMALLEST, Detection, detections, set_upright
 
 # A face that fills the picture is missed at 640 and found at 320; small faces need 640, and those of a large picture
 # 1280: measured on close-ups, a group, and faces of 50 in 4000 pixels. When no size finds one: a border around the
@@ -22,7 +22,6 @@ LARGE_SIZE = (1280, 1280)
 BORDER = 0.25
 FAINT, FAINTEST = 0.3, 0.2  # scores of faces on their head
 MISSED = 60.0  # degrees of turn from which faces are missed
-SMALLEST = 64  # pixels of a faint face that may be a turned one
 LARGER = 1.5  # times the largest face: what the faintest must have, since it would be chosen
 TURNED = 0.1  # how much more than the threshold a turned face must score: in four turns four times as much looks alike
 CROP_SIZE = 224

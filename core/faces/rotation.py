@@ -16,6 +16,8 @@ from .alignment import turn_of
 from .model_pack import Detector
 
 SURE = 0.8  # a score in the whole picture that turned faces do not reach
+SMALLEST = 64  # pixels of a face's side: a smaller one identifies nobody
+SURE_SMALL = 0.7  # a score that is enough for such a face: a crowd has many
 SEEN = 0.79  # a score in the small crop that turned faces do not reach
 LEVEL = 33.0  # degrees of turn up to which the landmarks of a sure face are exact
 LEANING = 15.0  # and those of a doubtful one
@@ -80,7 +82,7 @@ def set_upright(detector: Detector, bgr: np.ndarray, found: Detection) -> Detect
 
     A face that is upright already is returned unchanged, and without a look where its score leaves no doubt.
     """
-    if found.score >= SURE and not found.is_turned:
+    if found.score >= (SURE if found.side >= SMALLEST else SURE_SMALL) and not found.is_turned:
         return found
     first = _levelled(detector, bgr, found, found.turn)
     best = first if first is not None and first.score >= SEEN else _best_turn(detector, bgr, found, first)
