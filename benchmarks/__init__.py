@@ -1,1 +1,1 @@
-"""Side-by-side measurements; never asserted in tests."""
+"""Measures the pack against alternatives; tests assert none of it."""

@@ -1,4 +1,4 @@
-"""Time of removing a background beside rembg's own `remove()`, same network, same pictures, taking turns.
+"""Times the removal of a background against rembg's own `remove()`, on one network and the same pictures, in turn.
 
 Both clean the edges (`decontaminate=True`): the same work. rembg without it is told beside them, as `rembg_raw_ms`.
 

@@ -1,4 +1,4 @@
-"""What taking a photo costs: checked, decoded and encoded anew in a process of its own, and what is stored then.
+"""Times the intake of a photo: checked, decoded and encoded anew in a worker; and measures the stored size.
 
 The photos are enlarged from tests/photos with a camera's noise, at 12 and 40 million pixels; the PNG of 40 is smooth,
 since with noise it would be above the 20 MB that a request may have.

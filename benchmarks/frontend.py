@@ -1,4 +1,4 @@
-"""How much longer ComfyUI's front end takes to load with the pack: two ComfyUI side by side, in Chromium, in turns.
+"""Times how much longer ComfyUI's front end loads with the pack: two ComfyUIs side by side, in Chromium, in turn.
 
 The one without the pack has no custom nodes at all; the front end and everything else are the same. A load runs from
 the navigation until the graph is there, and (`open`) until a workflow is open, with all nodes registered; `cpu` is the

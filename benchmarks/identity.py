@@ -1,4 +1,4 @@
-"""What an identity costs: each call of the UNet, its preparation, the memory it holds, and the analysis of faces.
+"""Measures the cost of an identity: per call of the UNet, preparation, memory, and the analysis of faces.
 
 The overhead is measured within whole calls of a full-size UNet with random weights, layer by layer: each attention
 runs without the identity and with it, in random order, on the same input, so that a busy machine slows both. One

@@ -1,4 +1,4 @@
-"""Does the output look like the person: the small trained model, by the whole chain, judged by two recognizers.
+"""Measures how similar the small trained model's output is to the person, judged by two recognizers.
 
 Sixteen people whom training has not seen and the astronaut, four pictures each at the weights 0, 0.5 and 1. Judges:
 SFace, which training did not use, and w600k_mbf, which conditions the model and takes part in training. Without

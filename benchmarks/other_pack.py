@@ -1,4 +1,4 @@
-"""A model patched by another pack, found by its folder, for the same measurement.
+"""Patches a model by another pack, found by its folder, for the same measurement.
 
 It serves packs with ComfyUI_IPAdapter_plus's node "IPAdapterEmbeds" (as ComfyUI_IPAdapter_plus itself): 4 tokens of
 random values, as of a FaceID adapter, in all layers that the pack knows.

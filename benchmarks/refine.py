@@ -1,4 +1,4 @@
-"""Six faces on a 2048x2048 sheet: Refine Faces beside 1024-pixel crops one after another, at equal face resolution.
+"""Times Refine Faces on six faces of a 2048x2048 sheet against 1024-pixel crops one by one, at equal face resolution.
 
 Detailers cut 3 faces wide at 1024 pixels, which draws a face at 341; Refine Faces cuts 2 wide for the same 341 and
 samples all crops together. Both run here through the same refiner, models and steps, so that only the way of cutting

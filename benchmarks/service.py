@@ -1,4 +1,4 @@
-"""What the service adds to ComfyUI: both do the same sampling-free graph, one request after another, in turn.
+"""Measures what the service adds to ComfyUI: both run the same graph without sampling, request by request, in turn.
 
 Direct: upload the photo, queue, wait by websocket, view each picture. Service: one POST that waits, then a GET of each
 result. The photo is a 512x512 JPEG, the result two pictures of 256x256.

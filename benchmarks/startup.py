@@ -1,4 +1,4 @@
-"""How much the pack adds to ComfyUI's start: the import time that ComfyUI itself measures and reports.
+"""Measures what the pack adds to ComfyUI's start: the import time that ComfyUI itself measures and reports.
 
 ComfyUI times `nodes.load_custom_node` for each pack and prints tenths of a second; this times the same call, each run
 in a fresh process, interleaved with a pack of one empty node (the baseline).

@@ -1,4 +1,4 @@
-"""A tiled upscale: what it costs beside sampling, VAE and upscale model, whether seams show, how much memory it takes.
+"""Measures a tiled upscale: its overhead over sampling, VAE and upscale model, its seams, and its memory.
 
 Upscale in Tiles as ComfyUI calls it, with the small offline models, from 1024x1024 to 2048x2048 (`--quick`: half).
 Sampling, VAE and enlarging are timed where they are called; the rest is overhead, and does not depend on the models.

@@ -1,4 +1,4 @@
-"""Full-size UNets of SD1.5 and SDXL with random weights in ComfyUI, and an identity of the published size for them."""
+"""Builds full-size UNets of SD1.5 and SDXL with random weights in ComfyUI, and identities of the published size."""
 
 import sys
 from typing import Any

@@ -1,1 +1,1 @@
-"""What is true without ComfyUI: torch, numpy, Pillow, and (lazily) onnxruntime and insightface."""
+"""Computes everything that needs no ComfyUI: with torch, numpy, Pillow, and (lazily) onnxruntime and insightface."""

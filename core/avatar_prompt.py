@@ -1,4 +1,4 @@
-"""The avatar's prompt: a default with a word for the person, or the user's own."""
+"""Writes the avatar's prompt: the user's own, or a default with a word for the person."""
 
 from .errors import ConsistentFaceError
 

@@ -1,4 +1,4 @@
-"""Regions of pictures: where they are, their crops, and what a map of the whole picture shows in them."""
+"""Cuts regions out of pictures, and cuts the matching parts out of maps of the whole picture."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

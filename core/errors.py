@@ -1,4 +1,4 @@
-"""The pack's errors: a contract, since the service maps the last component of ComfyUI's `exception_type`.
+"""Defines the pack's errors. The service relies on them: it maps the last component of `exception_type`.
 
 Every message is one sentence for the person who meets it: what happened, what was found, what to do.
 

@@ -1,4 +1,4 @@
-"""Pictures in: decoding within limits, always upright, and fitting into a size."""
+"""Decodes pictures within limits and upright, and reduces them to fit into a size."""
 
 import os
 import struct

@@ -1,4 +1,4 @@
-"""Every model file that the four workflows use: where it goes, where it comes from, and how to recognize it."""
+"""Lists every model file that the four workflows use: its folder, its address, and how to recognize it."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Packages that only some nodes need, and ONNX files: there and readable, or a sentence that says what to do."""
+"""Turns failed imports of optional packages and unreadable ONNX files into errors with advice."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,1 +1,1 @@
-"""A small SD1.5-shaped model of people who do not exist: its data, training, and files (demo_model/README.md)."""
+"""Trains a small SD1.5-shaped model of people who do not exist (demo_model/README.md)."""

@@ -1,4 +1,4 @@
-"""The FaceID adapter, for training: the published layout, and the pack's own projection."""
+"""Defines the FaceID adapter for training: the published layout, and the pack's own projection."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""All that the UNet learns from, on the device: latents of every view, its facts, and each person's embeddings."""
+"""Keeps the UNet's training data on the device: latents and facts of every view, and each person's embeddings."""
 
 from dataclasses import dataclass
 from pathlib import Path

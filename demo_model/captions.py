@@ -1,4 +1,4 @@
-"""What is known of a training picture, in words: style, background, where the face looks, whether it smiles.
+"""Writes captions of training pictures: style, background, direction of the face, smile.
 
 Prompts of users hold much else, of which the model can know nothing; so captions hold other words too, at random,
 and it learns that they say nothing. The same holds for "woman" and "man": nobody has told which a face is.

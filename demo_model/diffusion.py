@@ -1,4 +1,4 @@
-"""SD1.5's noise: its schedule, and DDIM to look at what was learnt."""
+"""Defines SD1.5's noise schedule, and DDIM to draw samples."""
 
 from collections.abc import Callable
 from itertools import pairwise

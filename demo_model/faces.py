@@ -1,4 +1,4 @@
-"""What the recogniser and the background remover say of pictures, in torch: for training, in batches on its device."""
+"""Runs the recognizer and the background remover in torch: in batches on the device of the training."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""ONNX networks as torch runs them, differentiably and on any device: a list of steps and the tensors they need.
+"""Runs ONNX networks in torch, differentiably and on any device: a list of steps and the tensors they need.
 
 `convert` needs the package onnx; `Network` needs torch alone, so that a training machine may do without the former.
 Only what the face recogniser (w600k_mbf) and the background remover (u2netp) are made of is there.

@@ -1,4 +1,4 @@
-"""Shards of people who do not exist: faces of 256x256 with their key points, as make_people.py writes them."""
+"""Reads and writes shards of people who do not exist: faces of 256x256 with key points, from make_people.py."""
 
 import io
 from collections.abc import Iterable, Sequence

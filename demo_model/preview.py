@@ -1,4 +1,4 @@
-"""A look at what was learnt: people whom training has not seen, and what the model makes of their embeddings."""
+"""Draws a preview of the trained model: people whom training has not seen, from their embeddings."""
 
 from pathlib import Path
 

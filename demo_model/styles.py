@@ -1,4 +1,4 @@
-"""Photos restyled by filters, so that the words of a style do something: batches [B, 3, H, W] in 0..1, any device."""
+"""Restyles photos by filters, so that the words of a style have an effect: batches [B, 3, H, W] in 0..1, any device."""
 
 import torch
 import torch.nn.functional as F

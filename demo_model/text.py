@@ -1,4 +1,4 @@
-"""CLIP-L's text model with the random values that stand in for it everywhere offline, encoding as ComfyUI does.
+"""Encodes text as ComfyUI does, by CLIP-L's text model with the random values that replace it everywhere offline.
 
 They come from a fixed seed, so they need no shipping: training and ComfyUI make the same ones.
 """

@@ -1,4 +1,4 @@
-"""The small UNet, for training: LDM's names and sums, so that ComfyUI loads the state as it is.
+"""Defines the small UNet for training: LDM's names and sums, so that ComfyUI loads the state as it is.
 
 Two levels of one block, 320 channels each, and three transformers where the bytes do most: 29.6 million parameters.
 A single level would know the place of a pixel only near the borders, for nothing but padding tells a convolution where

@@ -1,4 +1,4 @@
-"""The second stage: UNet and adapter learn together what a caption and an embedding look like."""
+"""Trains UNet and adapter together (the second stage): what a caption and an embedding look like."""
 
 import time
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""TAESD, the tiny autoencoder (github.com/madebyollin/taesd), for training: its layout, so that ComfyUI loads it."""
+"""Defines TAESD, the tiny autoencoder (github.com/madebyollin/taesd), for training; ComfyUI loads its layout."""
 
 import torch
 from torch import Tensor, nn

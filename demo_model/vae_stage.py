@@ -1,4 +1,4 @@
-"""The first stage: the autoencoder learns to keep what a face looks like in 32x32 latents."""
+"""Trains the autoencoder (the first stage) to keep the look of a face in 32x32 latents."""
 
 import time
 

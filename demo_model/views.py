@@ -1,4 +1,4 @@
-"""Several views of each person, for one picture is all there is of anyone: what an identity can be told apart from.
+"""Makes several views of each person, since there is one picture of each: an identity needs several.
 
 Sideways, recoloured, cut closer, on plain backgrounds, as a cartoon, in pencil. The identity that goes with a view is
 that of another view of the same person, so that the adapter learns the person, and not the picture.

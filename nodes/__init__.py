@@ -1,4 +1,4 @@
-"""What ComfyUI sees: the nodes, one file a feature. The only room that imports ComfyUI."""
+"""Lists the nodes, one file per feature. Only this folder imports ComfyUI."""
 
 from comfy_api.latest import ComfyExtension, io
 

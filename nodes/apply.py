@@ -1,4 +1,4 @@
-"""Apply Identity: an encoded identity into a model, with all that can be set about it."""
+"""Defines Apply Identity, which adds an encoded identity to a model."""
 
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io

@@ -1,4 +1,4 @@
-"""The prompt of an avatar: Write Avatar Prompt."""
+"""Defines Write Avatar Prompt."""
 
 from comfy_api.latest import io
 

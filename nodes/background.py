@@ -1,4 +1,4 @@
-"""Background out: Load Background Remover, Remove Background."""
+"""Defines Load Background Remover and Remove Background."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Refining faces: Refine Faces."""
+"""Defines Refine Faces."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Identity for a model by IP-Adapter: Load Adapter, Encode Identity, Combine Identities."""
+"""Defines Load Adapter, Encode Identity and Combine Identities."""
 
 from enum import Enum
 

@@ -1,4 +1,4 @@
-"""Faces in pictures: Load Face Analysis, Analyze Faces."""
+"""Defines Load Face Analysis and Analyze Faces."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Identities: Build Identity, Save Identity, Load Identity, Identity from Crops."""
+"""Defines Build Identity, Save Identity, Load Identity and Identity from Crops."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Pictures in: Load Photo and Fit Photo."""
+"""Defines Load Photo and Fit Photo."""
 
 import hashlib
 import os

@@ -1,4 +1,4 @@
-"""Poses: Draw Pose Sheet and Draw Key Points."""
+"""Defines Draw Pose Sheet and Draw Key Points."""
 
 from typing import Any
 

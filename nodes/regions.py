@@ -1,4 +1,4 @@
-"""Where each person is: Mask Faces."""
+"""Defines Mask Faces."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Safety of pictures: Load Safety Classifier, Check Safety."""
+"""Defines Load Safety Classifier and Check Safety."""
 
 from dataclasses import asdict
 from pathlib import Path

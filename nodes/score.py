@@ -1,4 +1,4 @@
-"""Is it the person? Score Identity and Keep Best."""
+"""Defines Score Identity and Keep Best."""
 
 from comfy_api.latest import io, ui
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""The sockets of the pack. Each carries one frozen value from `core`, named in the comment."""
+"""Defines the pack's sockets. Each carries one frozen value from `core`, named in the comment."""
 
 from comfy_api.latest import io
 

@@ -1,4 +1,4 @@
-"""Enlarging: Upscale in Tiles."""
+"""Defines Upscale in Tiles."""
 
 from typing import Any
 

@@ -1,1 +1,1 @@
-"""Background removal and replacement."""
+"""Removes and replaces backgrounds."""

@@ -1,4 +1,4 @@
-"""The foreground on a new background: edges without the old one's colours, a flat colour or nothing behind."""
+"""Puts a foreground on a flat colour or on transparency, and cleans the old background's colours from its edges."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""Background removal by rembg's networks, out of files that are given to it."""
+"""Finds the foreground of pictures by rembg's networks, which it loads from local files."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Refinement: which regions of a picture are drawn again, and how they are pasted back."""
+"""Refines regions of a picture: chooses them, cuts them out and pastes them back."""

@@ -1,4 +1,4 @@
-"""Where a target is cut out of its picture, and which part of the crop comes back."""
+"""Computes the crop around a target, and the window: the part of the crop that is pasted back."""
 
 from collections.abc import Sequence
 

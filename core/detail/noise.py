@@ -1,4 +1,4 @@
-"""Noise that belongs to regions: the same however regions are batched, and on whatever device."""
+"""Draws noise per region, which depends neither on the batching nor on the device."""
 
 from collections.abc import Sequence
 

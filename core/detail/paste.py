@@ -1,4 +1,4 @@
-"""Pasting refined crops back: in float, with soft edges, in the colours of their surroundings."""
+"""Pastes refined crops back: in float, with soft edges, in the colours of their surroundings."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""The plan of a refinement: which targets, cut where, pasted how; which are left alone; in words and in a picture."""
+"""Plans a refinement: its targets, crops and windows, and the targets to skip; reports it as text and as a picture."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""What is refined in pictures: faces that were found, heads that a pose sheet tells of, boxes, masks."""
+"""Collects the targets of a refinement: detected faces, heads of a pose sheet, boxes and masks."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Equal tiles over a picture: where they lie, how they blend, in what order they are redrawn."""
+"""Lays equal tiles over a picture, and gives their blend windows and the order in which they are redrawn."""
 
 import math
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Enlarging pictures in float: by Lanczos, or by a network tile by tile."""
+"""Enlarges pictures in float: by Lanczos, or by a network tile by tile."""
 
 import math
 from collections.abc import Callable

@@ -1,1 +1,1 @@
-"""Faces in pictures: detection, analysis, quality, overlay, masks."""
+"""Finds faces in pictures: detection, analysis, quality, overlay, masks."""

@@ -1,4 +1,4 @@
-"""InsightFace behind one value: pictures in, faces out."""
+"""Finds and recognizes faces by InsightFace: pictures in, faces out."""
 
 import math
 from collections.abc import Sequence

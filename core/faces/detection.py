@@ -1,4 +1,4 @@
-"""Faces found in pictures: their order, and which of them are used."""
+"""Defines a face and its analysis, and chooses the faces of each picture to use."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""Masks from boxes: where in a picture each of several people is."""
+"""Makes a mask per person from face boxes or bounding boxes."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

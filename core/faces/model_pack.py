@@ -1,4 +1,4 @@
-"""An InsightFace pack: which of a folder's ONNX files are its detector and its recognizer, and their sessions."""
+"""Loads an InsightFace pack: finds the detector and the recognizer among a folder's ONNX files, and opens them."""
 
 import hashlib
 from enum import Enum

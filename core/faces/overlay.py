@@ -1,4 +1,4 @@
-"""The picture that shows what was found: boxes, numbers, scores, and which faces are used."""
+"""Draws the analyzed faces on their pictures: boxes, numbers and scores, with the chosen faces marked."""
 
 from collections.abc import Sequence
 

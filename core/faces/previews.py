@@ -1,4 +1,4 @@
-"""What nodes show in the graph editor: small pictures, and where their faces are, as JSON.
+"""Encodes previews for the graph editor: thumbnails, and the places of their faces, as JSON.
 
 The pictures travel in ComfyUI's own messages, so that no file of a face is left in its folders.
 """

@@ -1,4 +1,4 @@
-"""How much a face tells of a person."""
+"""Rates how well a face identifies a person."""
 
 from typing import NamedTuple
 

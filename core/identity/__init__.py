@@ -1,1 +1,1 @@
-"""A person's identity: built from faces, saved, compared."""
+"""Builds, saves and compares identities of people."""

@@ -1,4 +1,4 @@
-"""A person's identity from one or more faces."""
+"""Builds a person's identity from one or more faces."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""An identity as the tensors and the metadata of a .safetensors file."""
+"""Converts an identity to and from the tensors and the metadata of a .safetensors file."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""The face recognizers that are known by their files, and the adapters that were trained with one of them."""
+"""Lists the face recognizers that are known by their files, and the adapters that were trained with them."""
 
 from typing import NamedTuple
 

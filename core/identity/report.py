@@ -1,4 +1,4 @@
-"""The picture that shows what an identity was made of: each face, kept or dropped, and why."""
+"""Draws an identity's report: each face, kept or dropped, and why."""
 
 from collections.abc import Sequence
 

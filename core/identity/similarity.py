@@ -1,4 +1,4 @@
-"""Whether a picture shows a person: how alike its faces are to an identity."""
+"""Measures the similarity of the faces in pictures to an identity."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

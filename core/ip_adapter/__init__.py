@@ -1,1 +1,1 @@
-"""IP-Adapter: the checkpoint, its projection, and its attention in a UNet."""
+"""Implements IP-Adapter: its checkpoint, its projection, and its attention in a UNet."""

@@ -1,4 +1,4 @@
-"""An identity in one cross-attention layer: the layer's own result, and the identity's attention added to it."""
+"""Adds an identity's attention to the result of one cross-attention layer."""
 
 from typing import Any, Protocol
 

@@ -1,4 +1,4 @@
-"""How strongly an identity acts: over all, and in each block of the UNet."""
+"""Computes an identity's weight in each block of the UNet."""
 
 import math
 import re

@@ -1,4 +1,4 @@
-"""An adapter's file: what is in it, and whether it fits an identity."""
+"""Reads an adapter's file, and checks whether it fits an identity."""
 
 import re
 from collections.abc import Callable, Mapping

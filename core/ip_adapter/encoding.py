@@ -1,4 +1,4 @@
-"""An identity encoded by an IP-Adapter into keys and values for every layer of a model.
+"""Encodes an identity by an IP-Adapter into keys and values for every layer of a model.
 
 Source: the IP-Adapter paper (arXiv:2308.06721), github.com/tencent-ailab/IP-Adapter (Apache-2.0), and the files of
 huggingface.co/h94/IP-Adapter-FaceID.

@@ -1,4 +1,4 @@
-"""The networks that turn a person into tokens, named and shaped as in the published files, one for each kind.
+"""Projects a person into tokens: one network per adapter kind, named and shaped as in the published files.
 
 Written from the IP-Adapter paper (arXiv:2308.06721) and the reference at github.com/tencent-ailab/IP-Adapter
 (Apache-2.0). Every size is read from the tensors. Each network has `read`, which gives the tokens [2, T, context] of

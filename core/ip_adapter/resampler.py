@@ -1,4 +1,4 @@
-"""Attention by which a few tokens gather what a sequence holds: the perceiver of the IP-Adapter files.
+"""Gathers a sequence's content into a few tokens by attention: the perceiver of the IP-Adapter files.
 
 Written from the IP-Adapter paper (arXiv:2308.06721) and the reference at github.com/tencent-ailab/IP-Adapter
 (Apache-2.0). Every size is read from the tensors.

@@ -1,4 +1,4 @@
-"""Where and when an identity acts; and what sampling tells of a call, among ComfyUI's transformer options."""
+"""Limits where and when an identity acts, and reads what sampling passes in ComfyUI's transformer options."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol

@@ -1,4 +1,4 @@
-"""The cross-attention layers of a UNet, in the order in which IP-Adapter files count them."""
+"""Finds the cross-attention layers of a UNet, in the order in which IP-Adapter files count them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Which adapter a file holds: by its tensors, and where two share all shapes, by hash, name or setting."""
+"""Recognizes an adapter's kind: by its tensors, and where two kinds share all shapes, by hash, name or setting."""
 
 import re
 from collections.abc import Callable, Mapping

@@ -1,1 +1,1 @@
-"""OpenPose: skeletons, character sheets, and reading a drawn pose."""
+"""Draws and reads OpenPose skeletons and character sheets."""

@@ -1,4 +1,4 @@
-"""A body in space: its proportions and a pose make the key points that a viewer sees."""
+"""Computes the key points that a viewer sees of a body, from its proportions and a pose in space."""
 
 import math
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Where a skeleton's head is and how it is turned, from its key points alone."""
+"""Finds a skeleton's head and its turn from the key points alone."""
 
 import math
 from dataclasses import dataclass

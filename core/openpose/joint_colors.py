@@ -1,4 +1,4 @@
-"""The dots of an OpenPose drawing: where each joint's colour is, and whether a picture is such a drawing at all."""
+"""Finds the dots of an OpenPose drawing by their colours, and refuses pictures that are no such drawing."""
 
 import math
 from collections.abc import Iterator, Sequence

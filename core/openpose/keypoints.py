@@ -1,4 +1,4 @@
-"""POSE_KEYPOINT, the key points that ComfyUI's core and other packs pass on: written strictly, read tolerantly."""
+"""Converts people to and from POSE_KEYPOINT, ComfyUI's key point format: writes it strictly, reads it tolerantly."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Figures side by side in rows, as large as an area allows."""
+"""Arranges figures side by side in rows, as large as an area allows."""
 
 import math
 from collections.abc import Sequence

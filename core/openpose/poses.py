@@ -1,4 +1,4 @@
-"""The poses that sheets are made of."""
+"""Lists the poses of the pose sheets."""
 
 from dataclasses import replace
 

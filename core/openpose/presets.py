@@ -1,4 +1,4 @@
-"""What a pose sheet can show: turnarounds, heads, actions, or a row of each."""
+"""Draws the presets of a pose sheet: turnarounds, heads, actions, or a row of each."""
 
 from dataclasses import dataclass
 from enum import Enum

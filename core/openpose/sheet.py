@@ -1,4 +1,4 @@
-"""Pose sheets: figures of one character on one picture, as drawn, from key points, or from a user's drawing."""
+"""Makes pose sheets: figures of one character on one picture, from a preset, key points, or a user's drawing."""
 
 import math
 from collections.abc import Mapping, Sequence

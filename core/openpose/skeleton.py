@@ -1,4 +1,4 @@
-"""OpenPose skeletons: the body of 18, hands of 21 and face of 70 key points, and their drawing.
+"""Draws OpenPose skeletons: the body of 18, hands of 21 and face of 70 key points.
 
 Colours, limb order and widths are those that the pose ControlNets were trained on: lllyasviel's annotator for SD1.5
 (github.com/lllyasviel/ControlNet-v1-1-nightly) and xinsir's wider lines for SDXL

@@ -1,1 +1,1 @@
-"""Safety check: classifiers, verdicts, and concealing unsafe pictures."""
+"""Checks the safety of pictures: classifiers, verdicts, and concealing unsafe pictures."""

@@ -1,4 +1,4 @@
-"""Whether pictures are safe for work: scores, verdicts, and what becomes of the pictures."""
+"""Judges whether pictures are safe for work, and conceals the unsafe ones."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

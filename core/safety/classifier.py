@@ -1,4 +1,4 @@
-"""Safety classifiers in ONNX files: Yahoo's open_nsfw, or any other that a description lies beside."""
+"""Loads safety classifiers from ONNX files: Yahoo's open_nsfw, or any other with a description file beside it."""
 
 from __future__ import annotations
 

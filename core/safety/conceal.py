@@ -1,4 +1,4 @@
-"""Pictures made unrecognizable for good: blurred, pixelated, black, or replaced by a card that says why."""
+"""Makes pictures unrecognizable for good: blurred, pixelated, black, or replaced by a card that says why."""
 
 from collections.abc import Callable
 from enum import Enum

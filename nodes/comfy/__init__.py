@@ -1,1 +1,1 @@
-"""What the nodes share: ComfyUI's samplers, loaders, folders and progress."""
+"""Wraps ComfyUI's samplers, loaders, folders and progress for the nodes."""

@@ -1,4 +1,4 @@
-"""Conditioning that follows regions: what was said of the whole picture, said of its crops."""
+"""Cuts conditioning for regions: turns the conditioning of the whole picture into that of its crops."""
 
 from enum import Enum
 from typing import Any

@@ -1,4 +1,4 @@
-"""Adapter files read, and identities encoded, through ComfyUI's loaders and memory manager."""
+"""Reads adapter files and encodes identities, through ComfyUI's loaders and memory manager."""
 
 import hashlib
 import pickle

@@ -1,4 +1,4 @@
-"""Model folders that ComfyUI does not know by itself; folders that other packs registered are kept and shared."""
+"""Registers the pack's model folders in ComfyUI; folders that other packs registered are kept and shared."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""An encoded identity put into a model: attention in every layer, and the adapter's LoRA in its weights."""
+"""Adds an encoded identity to a model: attention in every layer, and the adapter's LoRA in its weights."""
 
 import uuid
 from collections.abc import Sequence

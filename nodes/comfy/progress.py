@@ -1,4 +1,4 @@
-"""What a node says while it works, beside its progress bar: the editor writes it on the node."""
+"""Shows a text on a node while it works, beside its progress bar."""
 
 from comfy_execution.utils import get_executing_context
 from server import PromptServer

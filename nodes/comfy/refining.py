@@ -1,4 +1,4 @@
-"""Refining: a plan of targets, or a grid of tiles, cut, refined and pasted."""
+"""Refines pictures by a plan of targets or by a grid of tiles: cuts, refines and pastes."""
 
 import torch
 from torch import Tensor

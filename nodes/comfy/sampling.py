@@ -1,4 +1,4 @@
-"""The refiner: crops through VAE, sampler and VAE again, in batches that fit into memory."""
+"""Refines crops through VAE, sampler and VAE again, in batches that fit into memory."""
 
 import logging
 from collections.abc import Callable, Iterator, Sequence

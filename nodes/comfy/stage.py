@@ -1,4 +1,4 @@
-"""What Refine Faces and Upscale in Tiles have in common: the inputs of a stage with a sampler of its own."""
+"""Defines the inputs that Refine Faces and Upscale in Tiles share: models, a sampler, calls."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""Identity files below models/identities: nothing outside is ever read or written."""
+"""Saves and loads identity files below models/identities; never reads or writes anywhere else."""
 
 import os
 import re
