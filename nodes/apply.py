@@ -19,8 +19,8 @@ class ApplyIdentity(io.ComfyNode):
             node_id="ConsistentFace_ApplyIdentity",
             display_name="Apply Identity (IP-Adapter)",
             category=CATEGORY,
-            description="Gives the model the face of an identity, in all its cross-attention layers; an empty identity "
-            "returns the model unchanged. Several can follow each other, each with its own mask.",
+            description="Adds the face of an identity to all cross-attention layers of the model; an empty identity "
+            "leaves the model unchanged. You can connect several of these nodes in a row, each with its own mask.",
             search_aliases=["ipadapter faceid", "ip-adapter", "same face", "face consistency", "consistent character"],
             inputs=[
                 io.Model.Input("model"),
@@ -31,7 +31,7 @@ class ApplyIdentity(io.ComfyNode):
                     min=0.0,
                     max=3.0,
                     step=0.05,
-                    tooltip="How strongly the face acts beside the prompt: 0 not at all, 1 as trained.",
+                    tooltip="How strongly the face acts, relative to the prompt: 0 not at all, 1 as trained.",
                 ),
                 io.Float.Input(
                     "structure",
@@ -39,8 +39,8 @@ class ApplyIdentity(io.ComfyNode):
                     min=0.0,
                     max=2.0,
                     step=0.05,
-                    tooltip="How closely the shape of the face in the photo is kept (s_scale): 0 the identity alone, "
-                    "1 as trained. Plus v2 only; other adapters ignore it.",
+                    tooltip="How closely the shape of the face in the photo is kept (s_scale): 0 uses the identity "
+                    "alone, 1 is as trained. Plus v2 only; other adapters ignore it.",
                 ),
                 io.Float.Input(
                     "lora_strength",
@@ -49,8 +49,9 @@ class ApplyIdentity(io.ComfyNode):
                     max=2.0,
                     step=0.05,
                     advanced=True,
-                    tooltip="Strength of the LoRA in the adapter's file: 1 as trained; less leaves the checkpoint's "
-                    "style freer. Of several Apply Identity with one adapter only the first adds it.",
+                    tooltip="Strength of the LoRA in the adapter's file: 1 as trained; a lower value keeps more of "
+                    "the checkpoint's style. If several Apply Identity nodes use one adapter, only the first adds its "
+                    "LoRA.",
                 ),
                 io.Float.Input(
                     "start_percent",
@@ -58,8 +59,8 @@ class ApplyIdentity(io.ComfyNode):
                     min=0.0,
                     max=1.0,
                     step=0.01,
-                    tooltip="The part of sampling, 0 to 1, at which the face begins to act; later keeps the prompt's "
-                    "composition.",
+                    tooltip="The point of sampling, 0 to 1, from which the face acts; a later start keeps more of the "
+                    "prompt's composition.",
                 ),
                 io.Float.Input(
                     "end_percent",
@@ -67,13 +68,13 @@ class ApplyIdentity(io.ComfyNode):
                     min=0.0,
                     max=1.0,
                     step=0.01,
-                    tooltip="The part of sampling, 0 to 1, after which it no longer acts.",
+                    tooltip="The point of sampling, 0 to 1, after which the face no longer acts.",
                 ),
                 io.Mask.Input(
                     "mask",
                     optional=True,
-                    tooltip="Where in the picture the face acts: 1 fully, 0 not at all. Of any size; one mask for all "
-                    "pictures of the batch, or one each.",
+                    tooltip="Where in the picture the face acts: 1 fully, 0 not at all. The mask may have any size; "
+                    "connect one for all pictures of the batch, or one per picture.",
                 ),
                 io.Combo.Input(
                     "curve",
@@ -81,16 +82,17 @@ class ApplyIdentity(io.ComfyNode):
                     default=Curve.flat,
                     optional=True,
                     advanced=True,
-                    tooltip="The weight along the UNet, from its first block (0) by the middle one to its last (1): "
-                    "rising, falling, with a peak or a valley at the middle block.",
+                    tooltip="How the weight changes along the UNet, from the first block to the last: flat, rising, "
+                    "falling, or with a peak or a valley at the middle block.",
                 ),
                 io.String.Input(
                     "block_weights",
                     default="",
                     optional=True,
                     advanced=True,
-                    tooltip="Exceptions to the curve, as '1-4: 0.5, 7: 0': blocks are counted along the UNet, 16 in "
-                    "SD1.5 (7 is the middle one), 11 in SDXL (5 is). Each is multiplied by weight.",
+                    tooltip="Exceptions to the curve, such as '1-4: 0.5, 7: 0'. Blocks are counted along the UNet: "
+                    "SD1.5 has 16 (the middle one is 7), SDXL has 11 (the middle one is 5). Each value is multiplied "
+                    "by weight.",
                 ),
                 io.Combo.Input(
                     "scaling",
@@ -98,8 +100,8 @@ class ApplyIdentity(io.ComfyNode):
                     default=Scaling.values,
                     optional=True,
                     advanced=True,
-                    tooltip="What carries the weight. values: the face as trained, weaker or stronger. keys and "
-                    "values: a low weight is vaguer too, a high one more pointed.",
+                    tooltip="What the weight scales. values: how strongly the face acts. keys and values: also how "
+                    "selective the attention to the face is: less at a low weight, more at a high one.",
                 ),
             ],
             outputs=[io.Model.Output(display_name="model")],

@@ -12,8 +12,8 @@ class WriteAvatarPrompt(io.ComfyNode):
             node_id="ConsistentFace_WriteAvatarPrompt",
             display_name="Write Avatar Prompt",
             category="consistent face/avatar",
-            description="Gives your prompt, or where there is none the avatar's default prompt for a man, a woman or "
-            "a person.",
+            description="Gives your prompt or, without one, the avatar's default prompt for a man, a woman or a "
+            "person.",
             search_aliases=["default prompt", "gender prompt", "avatar", "prompt template"],
             inputs=[
                 io.String.Input(
@@ -23,7 +23,7 @@ class WriteAvatarPrompt(io.ComfyNode):
                     placeholder=DEFAULT_PROMPT,
                     dynamic_prompts=False,  # the front end would unwrap {gender_word} and cut text after //
                     optional=True,
-                    tooltip="Empty or 'None': the default prompt. Your own text is taken as it is, and gender has no "
+                    tooltip="Empty or 'None': the default prompt. Your own text is used unchanged, and gender has no "
                     "effect on it.",
                 ),
                 io.String.Input(
@@ -31,8 +31,8 @@ class WriteAvatarPrompt(io.ComfyNode):
                     default="",
                     dynamic_prompts=False,
                     optional=True,
-                    tooltip="For the default prompt: male gives man, female woman, nothing person; any other text is "
-                    "used as it is, up to 40 characters.",
+                    tooltip="For the default prompt: male becomes man, female becomes woman, an empty text becomes "
+                    "person; any other text is used unchanged, up to 40 characters.",
                 ),
             ],
             outputs=[io.String.Output(display_name="prompt")],

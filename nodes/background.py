@@ -25,15 +25,15 @@ class LoadBackgroundRemover(io.ComfyNode):
             node_id="ConsistentFace_LoadBackgroundRemover",
             display_name="Load Background Remover (rembg)",
             category=CATEGORY,
-            description="Loads one of rembg's networks from models/rembg; the file's name tells which. Nothing is ever "
-            "downloaded, and no picture leaves this machine.",
+            description="Loads one of rembg's networks from models/rembg, which it recognizes by the file's name. "
+            "Nothing is ever downloaded, and no picture leaves this machine.",
             search_aliases=["rembg", "u2net", "isnet", "birefnet", "matting model"],
             inputs=[
                 io.Combo.Input(
                     "model",
                     options=sorted({*folder_paths.get_filename_list(folders.BACKGROUND), STANDARD}),
                     default=STANDARD,
-                    tooltip="u2netp is small and quick, isnet-general-use good, BiRefNet best at hair and slow "
+                    tooltip="u2netp is small and quick, isnet-general-use is good, BiRefNet is best at hair but slow "
                     "without a GPU.",
                 ),
             ],
@@ -57,22 +57,23 @@ class RemoveBackground(io.ComfyNode):
             node_id="ConsistentFace_RemoveBackground",
             display_name="Remove Background (rembg)",
             category=CATEGORY,
-            description="Cuts the foreground out and puts it on nothing (RGBA) or on a colour; the old background's "
-            "colours are taken out of hair and other soft edges.",
+            description="Cuts the foreground out and puts it on a transparent background (RGBA) or on a colour. It "
+            "removes the old background's colours from hair and other soft edges.",
             search_aliases=["cut out", "transparent background", "background color", "matting", "alpha"],
             inputs=[
                 io.Image.Input("image"),
                 io.Boolean.Input(
                     "remove_background",
                     default=True,
-                    tooltip="Without bg_color the result is transparent. Off and without bg_color the picture passes.",
+                    tooltip="On and without bg_color: the result is transparent. Off and without bg_color: the "
+                    "picture stays unchanged.",
                 ),
                 io.String.Input(
                     "bg_color",
                     default="",
                     dynamic_prompts=False,
                     placeholder="#FFFFFF",
-                    tooltip="#RRGGBB or #RGB: the foreground on this colour, also when remove_background is off. "
+                    tooltip="#RRGGBB or #RGB: puts the foreground on this colour, also when remove_background is off. "
                     "Empty: no colour.",
                 ),
                 BackgroundRemover.Input(
@@ -84,8 +85,8 @@ class RemoveBackground(io.ComfyNode):
                 io.Mask.Input(
                     "mask",
                     optional=True,
-                    tooltip="Foreground mask of the picture, 1 = keep, as ComfyUI's own Remove Background gives; "
-                    "used in place of the background remover.",
+                    tooltip="Foreground mask of the picture, 1 = keep, as ComfyUI's own Remove Background gives; it "
+                    "is used instead of the background remover.",
                 ),
             ],
             outputs=[

@@ -32,7 +32,7 @@ class RefineFaces(io.ComfyNode):
             node_id="ConsistentFace_RefineFaces",
             display_name="Refine Faces",
             category=CATEGORY,
-            description="Draws all faces of a picture anew at the size that the model draws best, in one batch, and "
+            description="Redraws all faces of a picture at the size that the model draws best, in one batch, and "
             "pastes them back without a seam. Nothing else in the picture changes.",
             search_aliases=["face detailer", "adetailer", "facedetailer", "fix faces", "inpaint faces", "face restore"],
             inputs=[
@@ -46,7 +46,7 @@ class RefineFaces(io.ComfyNode):
             ],
             outputs=[
                 io.Image.Output(display_name="image"),
-                io.Image.Output(display_name="preview", tooltip="Green: refined; orange: left alone, and why."),
+                io.Image.Output(display_name="preview", tooltip="Green: refined; orange: skipped, with the reason."),
                 io.String.Output(display_name="report"),
             ],
         )
@@ -86,8 +86,8 @@ def _framing_inputs() -> list[io.Input]:
             min=1.2,
             max=6.0,
             step=0.1,
-            tooltip="How much of the surroundings the model sees: the crop's side in faces. It is sampled at "
-            "target_face_size times this, so more costs time.",
+            tooltip="How much of the surroundings the model sees: the crop's side, in face sizes. Crops are sampled "
+            "at target_face_size times this value, so a higher value takes more time.",
         ),
         io.Float.Input(
             "feather",
@@ -102,7 +102,7 @@ def _framing_inputs() -> list[io.Input]:
             default=16,
             min=1,
             max=1024,
-            tooltip="Faces below this many pixels are left alone: nothing in them can be kept.",
+            tooltip="Faces smaller than this, in pixels, are skipped: they hold too little detail to refine.",
         ),
         io.Int.Input("cycles", default=1, min=1, max=10, tooltip="How many times the crops are sampled in a row."),
     ]
@@ -118,18 +118,22 @@ def _target_inputs() -> list[io.Input]:
             max=0.95,
             step=0.05,
             advanced=True,
-            tooltip="How sure the detector is; lower finds more faces in drawings.",
+            tooltip="Smallest detection score of a face; a lower threshold finds more faces in drawings.",
         ),
         types.PoseSheet.Input(
             "pose_sheet",
             optional=True,
-            tooltip="The sheet that the picture was made with: its heads are refined where no face is found, and those "
-            "seen from the back are left alone. The picture may have been enlarged since.",
+            tooltip="The sheet that the picture was made with: its heads are refined where no face is detected, and "
+            "heads seen from the back are skipped. The picture may be an enlarged one.",
         ),
         io.BoundingBox.Input(
             "boxes", optional=True, force_input=True, tooltip="More regions, in pixels of this picture."
         ),
-        io.Mask.Input("mask", optional=True, tooltip="More regions: each separate patch is one, and keeps its shape."),
+        io.Mask.Input(
+            "mask",
+            optional=True,
+            tooltip="More regions: each connected area of the mask is one region, and keeps its shape.",
+        ),
     ]
 
 
@@ -138,7 +142,7 @@ def _identity_inputs() -> list[io.Input]:
         types.EncodedIdentity.Input(
             "encoded_identity",
             optional=True,
-            tooltip="Gives every face this identity. Connect the model without Apply Identity then.",
+            tooltip="Gives every face this identity. In this case connect the model without Apply Identity.",
         ),
         io.Float.Input(
             "identity_weight",
@@ -146,7 +150,8 @@ def _identity_inputs() -> list[io.Input]:
             min=0.0,
             max=3.0,
             step=0.05,
-            tooltip="For a face seen from the front; those that are turned get less. 0: no identity at all.",
+            tooltip="Weight of the identity on a face seen from the front; turned faces get less. 0: no identity at "
+            "all.",
         ),
         io.Float.Input(
             "identity_structure",
@@ -154,7 +159,8 @@ def _identity_inputs() -> list[io.Input]:
             min=0.0,
             max=2.0,
             step=0.05,
-            tooltip="As structure in Apply Identity; 0 where the identity was encoded without CLIP vision.",
+            tooltip="The same as structure in Apply Identity. Set it to 0 if the identity was encoded without CLIP "
+            "vision.",
         ),
     ]
 

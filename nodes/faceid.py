@@ -48,7 +48,7 @@ class LoadAdapter(io.ComfyNode):
                     default=AUTO,
                     advanced=True,
                     tooltip="FaceID Plus and Plus v2 for SD1.5 have the same tensors: 'auto' tells them apart by the "
-                    "published file's sha256, then by the file's name. Set it for a file that is neither.",
+                    "published file's sha256, then by the file's name. Set it for a file that has neither.",
                 ),
             ],
             outputs=[Adapter.Output(display_name="adapter")],
@@ -71,8 +71,8 @@ class EncodeIdentity(io.ComfyNode):
             node_id="ConsistentFace_EncodeIdentity",
             display_name="Encode Identity (IP-Adapter)",
             category=CATEGORY,
-            description="Turns an identity into what the model's layers read, once: changing the weights in Apply "
-            "Identity does not run this again. An empty identity stays empty.",
+            description="Encodes an identity into keys and values for the model's layers. Changing the weights in "
+            "Apply Identity does not run this node again. An empty identity stays empty.",
             search_aliases=["ip-adapter encode", "faceid embeds", "identity embedding"],
             inputs=[
                 Adapter.Input("adapter", lazy=True),
@@ -81,8 +81,8 @@ class EncodeIdentity(io.ComfyNode):
                     "clip_vision",
                     optional=True,
                     lazy=True,
-                    tooltip="CLIP-ViT-H-14-laion2B-s32B-b79K, for the Plus and Full Face adapters. FaceID and Portrait "
-                    "do not use it, and Plus v2 without it has the identity but no structure.",
+                    tooltip="CLIP-ViT-H-14-laion2B-s32B-b79K, for the Plus and Full Face adapters. FaceID and "
+                    "Portrait do not use it. Without it Plus v2 encodes the identity but no structure.",
                 ),
             ],
             outputs=[
@@ -122,8 +122,8 @@ class CombineIdentities(io.ComfyNode):
             node_id="ConsistentFace_CombineIdentities",
             display_name="Combine Identities (IP-Adapter)",
             category=CATEGORY,
-            description="Puts several people into one encoded identity: one for each picture of a batch, or all into "
-            "every picture, each in the place of their mask.",
+            description="Combines several people into one encoded identity: one person per picture of a batch, or all "
+            "people in every picture, each inside their own mask.",
             search_aliases=["several people", "multiple faces", "batch identities", "couple", "group"],
             inputs=[
                 io.Autogrow.Input(
@@ -131,15 +131,16 @@ class CombineIdentities(io.ComfyNode):
                     template=io.Autogrow.TemplatePrefix(
                         EncodedIdentity.Input("encoded_identity"), prefix="encoded_identity", min=1, max=16
                     ),
-                    tooltip="Encoded with the same adapter. An empty one adds no face to its pictures or its place; "
-                    "the LoRA of a FaceID adapter acts there too.",
+                    tooltip="All must be encoded with the same adapter. An empty identity adds no face to its "
+                    "pictures or its mask, but the LoRA of a FaceID adapter still acts there.",
                 ),
                 io.Combo.Input(
                     "arrangement",
                     options=Arrangement,
                     default=Arrangement.one_for_each_picture,
-                    tooltip="one for each picture: picture 1 of the batch shows identity 1, and so on, from the start "
-                    "again. all in each picture: Apply Identity then needs one mask for each, as from Mask Faces.",
+                    tooltip="one for each picture: picture 1 of the batch shows identity 1, and so on; after the last "
+                    "identity it starts again. all in each picture: Apply Identity then needs one mask per identity, "
+                    "for example from Mask Faces.",
                 ),
             ],
             outputs=[EncodedIdentity.Output(display_name="encoded identity")],

@@ -49,7 +49,7 @@ class LoadFaceAnalysis(io.ComfyNode):
                     "provider",
                     options=Provider,
                     default=Provider.auto,
-                    tooltip="Where the models run: auto takes CUDA when onnxruntime has it.",
+                    tooltip="Where the models run: auto uses CUDA if onnxruntime supports it.",
                     advanced=True,
                 ),
             ],
@@ -75,7 +75,8 @@ class AnalyzeFaces(io.ComfyNode):
             node_id="ConsistentFace_AnalyzeFaces",
             display_name="Analyze Faces (InsightFace)",
             category=CATEGORY,
-            description="Finds the faces of each picture, chooses whom to use, and draws what was found.",
+            description="Finds the faces of each picture, chooses the ones to use, and draws all of them on an "
+            "overlay.",
             search_aliases=["detect faces", "face picker", "choose face", "face index", "face embedding"],
             is_output_node=True,  # the face picker runs it alone, before there is anything to make
             inputs=[
@@ -85,22 +86,22 @@ class AnalyzeFaces(io.ComfyNode):
                     "select",
                     options=Select,
                     default=Select.largest,
-                    tooltip="Whom to use of each picture: the largest face, the first from the left, "
-                    "the numbers in index, or all.",
+                    tooltip="Which faces of each picture to use: the largest, the first from the left, the numbers in "
+                    "index, or all.",
                 ),
                 io.String.Input(
                     "index",
                     default="1",
-                    tooltip="For select = index: the numbers drawn on the overlay, as in '1, 3'. "
-                    "Faces are numbered from the left.",
+                    tooltip="For select = index: the numbers drawn on the overlay, such as '1, 3'. Faces are numbered "
+                    "from the left.",
                 ),
                 io.Int.Input(
                     "min_size",
                     default=64,
                     min=0,
                     max=2048,
-                    tooltip="Shorter side of a face in pixels below which it is not used: "
-                    "small faces do not tell people apart.",
+                    tooltip="Faces whose shorter side has fewer pixels are not used: very small faces do not identify "
+                    "a person.",
                 ),
                 io.Float.Input(
                     "detection_threshold",
@@ -108,20 +109,24 @@ class AnalyzeFaces(io.ComfyNode):
                     min=0.05,
                     max=0.95,
                     step=0.05,
-                    tooltip="How sure the detector is; lower finds faces in poor pictures, and things that are none.",
+                    tooltip="Smallest detection score of a face. A lower threshold finds faces in poor pictures, but "
+                    "also takes other things for faces.",
                     advanced=True,
                 ),
                 io.Combo.Input(
                     "without_face",
                     options=WithoutFace,
                     default=WithoutFace.error,
-                    tooltip="A picture without a usable face: error stops and names it; skip leaves it out, "
-                    "but one must remain; bypass goes on even with none, and the model stays unchanged.",
+                    tooltip="What happens to a picture without a usable face. error: the run stops and names the "
+                    "picture. skip: the picture is left out, but at least one must remain. bypass: the run continues "
+                    "even without any face, and the model stays unchanged.",
                 ),
             ],
             outputs=[
                 types.Faces.Output(display_name="faces"),
-                io.Image.Output(display_name="overlay", tooltip="Small pictures are enlarged to keep it readable."),
+                io.Image.Output(
+                    display_name="overlay", tooltip="Small pictures are enlarged to keep the labels readable."
+                ),
                 io.Int.Output(display_name="count", tooltip="Faces found in all pictures, chosen or not."),
                 io.String.Output(display_name="report"),
             ],

@@ -25,21 +25,21 @@ class BuildIdentity(io.ComfyNode):
             display_name="Build Identity",
             category=CATEGORY,
             description="Makes one person's identity from the chosen faces of one or more photos; larger, sharper and "
-            "more frontal faces count more, and the faces of someone else are left out.",
+            "more frontal faces count more, and the faces of other people are left out.",
             search_aliases=["identity", "face embedding", "average faces", "merge faces", "faceid", "outliers"],
             inputs=[
                 io.Autogrow.Input(
                     "faces",
                     template=io.Autogrow.TemplatePrefix(Faces.Input("faces"), prefix="faces", min=1, max=16),
-                    tooltip="One Analyze Faces for each photo of the person; a batch of photos also counts as one.",
+                    tooltip="Connect one Analyze Faces per photo of the person, or one for a batch of photos.",
                 ),
                 io.Combo.Input(
                     "strangers",
                     options=Strangers,
                     default=Strangers.drop,
                     optional=True,
-                    tooltip="drop leaves out faces that are not the person whom most photos show, and bad ones much "
-                    "unlike the rest. keep mixes all faces into one.",
+                    tooltip="drop: leaves out the faces of other people, and faces that are much less similar than "
+                    "the rest; the person is the one in most photos. keep: mixes all faces into one identity.",
                 ),
                 io.Float.Input(
                     "same_person",
@@ -48,7 +48,7 @@ class BuildIdentity(io.ComfyNode):
                     max=1.0,
                     step=0.01,
                     optional=True,
-                    tooltip="Similarity below which a face is a stranger's. 0.4 suits InsightFace's recognizers.",
+                    tooltip="A face below this similarity counts as a stranger. 0.4 suits InsightFace's recognizers.",
                     advanced=True,
                 ),
             ],
@@ -75,8 +75,8 @@ class SaveIdentity(io.ComfyNode):
             node_id="ConsistentFace_SaveIdentity",
             display_name="Save Identity",
             category=CATEGORY,
-            description="Keeps an identity as a file in models/identities: the numbers of the recognizer and the "
-            "aligned crops, without the photos. Load Identity gives the same pictures anywhere.",
+            description="Saves an identity as a file in models/identities: the face embeddings and the aligned crops, "
+            "without the photos. With Load Identity it gives the same pictures on any machine.",
             search_aliases=["save face", "save embeds", "face model", "export identity"],
             is_output_node=True,
             inputs=[
@@ -89,7 +89,7 @@ class SaveIdentity(io.ComfyNode):
                 io.Boolean.Input(
                     "overwrite",
                     default=False,
-                    tooltip="Off: a name that is taken by another identity is refused.",
+                    tooltip="Off: a name that another identity already has is refused.",
                 ),
             ],
             outputs=[io.String.Output(display_name="file", tooltip="As Load Identity lists it.")],
@@ -108,8 +108,8 @@ class LoadIdentity(io.ComfyNode):
             node_id="ConsistentFace_LoadIdentity",
             display_name="Load Identity",
             category=CATEGORY,
-            description="Loads a person that Save Identity kept in models/identities; no photo and no face analysis "
-            "are needed.",
+            description="Loads an identity that Save Identity saved in models/identities; it needs neither photos nor "
+            "face analysis.",
             search_aliases=["load face", "load embeds", "face model", "import identity"],
             inputs=[
                 io.Combo.Input(
@@ -154,7 +154,7 @@ class IdentityFromCrops(io.ComfyNode):
                 io.Image.Input(
                     "image",
                     tooltip="Crops of the person's face, seen from the front and filling most of the picture. The "
-                    "middle square is taken.",
+                    "middle square is used.",
                 ),
             ],
             outputs=[Identity.Output(display_name="identity")],

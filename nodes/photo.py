@@ -41,8 +41,8 @@ class LoadPhoto(io.ComfyNode):
             node_id="ConsistentFace_LoadPhoto",
             display_name="Load Photo",
             category=CATEGORY,
-            description="Loads a picture of ComfyUI's input folder the right way up, whatever its EXIF orientation; "
-            "'none' gives no picture, and everything after it that needs one is left out.",
+            description="Loads a picture from ComfyUI's input folder and turns it upright by its EXIF orientation. "
+            "'none' gives an empty batch: the identity is then empty, and the model stays unchanged.",
             search_aliases=["load image", "open photo", "reference photo", "upload photo", "exif"],
             inputs=[
                 io.Combo.Input(
@@ -50,8 +50,8 @@ class LoadPhoto(io.ComfyNode):
                     options=[*_photos(), NONE],
                     upload=io.UploadType.image,
                     image_folder=io.FolderType.input,
-                    tooltip="JPEG, PNG, WebP, BMP, TIFF or GIF up to 20 MB and 40 million pixels; "
-                    "of several frames the first. 'none' goes on without a picture.",
+                    tooltip="JPEG, PNG, WebP, BMP, TIFF or GIF up to 20 MB and 40 million pixels; of several frames, "
+                    "the first is used. 'none': the workflow runs without a picture.",
                 ),
             ],
             outputs=[
@@ -90,12 +90,13 @@ class FitPhoto(io.ComfyNode):
             node_id="ConsistentFace_FitPhoto",
             display_name="Fit Photo",
             category=CATEGORY,
-            description="Reduces pictures into a size and keeps their aspect; smaller pictures stay as they are.",
+            description="Reduces pictures to fit into a size, and keeps their aspect ratio; smaller pictures stay "
+            "unchanged.",
             search_aliases=["resize image", "downscale", "limit size", "shrink"],
             inputs=[
                 io.Image.Input("image"),
-                io.Int.Input("max_width", default=1536, min=16, max=16384, tooltip="Width that is never exceeded."),
-                io.Int.Input("max_height", default=1536, min=16, max=16384, tooltip="Height that is never exceeded."),
+                io.Int.Input("max_width", default=1536, min=16, max=16384, tooltip="Largest width of the result."),
+                io.Int.Input("max_height", default=1536, min=16, max=16384, tooltip="Largest height of the result."),
             ],
             outputs=[
                 io.Image.Output(display_name="image"),

@@ -25,8 +25,8 @@ def _lines() -> io.Combo.Input:
         "lines",
         options=Lines,
         default=Lines.openpose,
-        tooltip="openpose: 4 pixels, as the ControlNets of SD1.5 and most of SDXL were trained on; "
-        "xinsir: wider with the picture, for xinsir's ControlNets for SDXL.",
+        tooltip="openpose: lines of 4 pixels, for the SD1.5 ControlNets and most SDXL ones; xinsir: lines that grow "
+        "with the picture, for xinsir's SDXL ControlNets.",
     )
 
 
@@ -37,7 +37,7 @@ def _outputs() -> list[io.Output]:
         io.Int.Output(display_name="width"),
         io.Int.Output(display_name="height"),
         PoseKeypoint.Output(display_name="keypoints"),
-        io.BoundingBox.Output(display_name="head_boxes", tooltip="One box a head; its label tells the view."),
+        io.BoundingBox.Output(display_name="head_boxes", tooltip="One box per head; its label is the view."),
     ]
 
 
@@ -52,8 +52,8 @@ class DrawPoseSheet(io.ComfyNode):
             node_id="ConsistentFace_DrawPoseSheet",
             display_name="Draw Pose Sheet (OpenPose)",
             category=CATEGORY,
-            description="Draws several figures of one character for a pose ControlNet, and tells where their heads are "
-            "and how they are turned; or takes an OpenPose drawing of your own.",
+            description="Draws several figures of one character for a pose ControlNet, and outputs where their heads "
+            "are and how they are turned. It can also use an OpenPose drawing of your own.",
             search_aliases=["character sheet", "turnaround", "openpose", "skeleton", "controlnet pose", "poses"],
             inputs=[
                 io.Combo.Input(
@@ -63,7 +63,9 @@ class DrawPoseSheet(io.ComfyNode):
                     tooltip="turnaround: front, three-quarter, side, back; heads: close-ups; actions: waving, walking, "
                     "sitting, ...; full sheet: a row of each.",
                 ),
-                _size("width", "With an image: only its product with height counts, the image's aspect stays."),
+                _size(
+                    "width", "With an image connected, only width times height counts: the aspect ratio is the image's."
+                ),
                 _size("height", "Use the outputs width and height for the latent, so that nothing is cropped."),
                 _lines(),
                 io.Int.Input(
@@ -71,14 +73,14 @@ class DrawPoseSheet(io.ComfyNode):
                     default=0,
                     min=0,
                     max=MAX_FIGURES,
-                    tooltip="How many figures; on the full sheet, of each kind. 0: the preset's own number.",
+                    tooltip="How many figures; on the full sheet, how many of each kind. 0: the preset's own number.",
                 ),
                 io.Int.Input(
                     "figures_per_row",
                     default=0,
                     min=0,
                     max=MAX_FIGURES,
-                    tooltip="0: what makes the figures largest.",
+                    tooltip="0: the number that makes the figures largest.",
                 ),
                 io.Float.Input(
                     "heads_tall",
@@ -96,12 +98,13 @@ class DrawPoseSheet(io.ComfyNode):
                     max=1.2,
                     step=0.05,
                     advanced=True,
-                    tooltip="The height stays: longer legs make a shorter trunk.",
+                    tooltip="The body's height stays the same: with longer legs the trunk is shorter.",
                 ),
                 io.Image.Input(
                     "image",
                     optional=True,
-                    tooltip="An OpenPose drawing to use instead of the preset, as it is. Load Photo's 'none' is none.",
+                    tooltip="An OpenPose drawing to use, unchanged, instead of the preset. With 'none' in Load Photo "
+                    "the preset is used.",
                 ),
             ],
             outputs=_outputs(),
@@ -138,8 +141,8 @@ class DrawKeyPoints(io.ComfyNode):
             "ControlNets were trained on, as a pose sheet.",
             search_aliases=["openpose", "dwpose", "sdpose", "draw keypoints", "skeleton", "POSE_KEYPOINT"],
             inputs=[
-                PoseKeypoint.Input("keypoints", tooltip="The first frame counts; hands and faces are drawn too."),
-                _size("width", "Only its product with height counts: the aspect is that of the key points."),
+                PoseKeypoint.Input("keypoints", tooltip="Only the first frame is used; hands and faces are drawn too."),
+                _size("width", "Only width times height counts: the aspect ratio is that of the key points."),
                 _size("height", "Use the outputs width and height for the latent, so that nothing is cropped."),
                 _lines(),
             ],

@@ -25,31 +25,40 @@ class MaskFaces(io.ComfyNode):
                 Faces.Input(
                     "faces",
                     optional=True,
-                    tooltip="The chosen faces of one picture, from left to right: of a photo with the layout that you "
-                    "want, or of a first picture of the same prompt.",
+                    tooltip="The chosen faces of one picture, from left to right. The picture is a photo with the "
+                    "layout that you want, or a first result of the same prompt.",
                 ),
                 io.BoundingBox.Input(
                     "boxes",
                     optional=True,
                     force_input=True,
-                    tooltip="ComfyUI's bounding boxes, in their order; after the faces, when both are connected.",
+                    tooltip="ComfyUI's bounding boxes, in their order. When both inputs are connected, the boxes "
+                    "follow the faces.",
                 ),
                 io.Int.Input(
                     "width",
                     default=0,
                     min=0,
                     max=16384,
-                    tooltip="Of the picture that the boxes lie in; 0: that of the faces.",
+                    tooltip="Width of the picture that the boxes refer to. 0: the width of the picture that the faces "
+                    "are from.",
                 ),
-                io.Int.Input("height", default=0, min=0, max=16384, tooltip="As width."),
+                io.Int.Input(
+                    "height",
+                    default=0,
+                    min=0,
+                    max=16384,
+                    tooltip="Height of the picture that the boxes "
+                    "refer to. 0: the height of the picture that the faces are from.",
+                ),
                 io.Float.Input(
                     "grow",
                     default=0.5,
                     min=0.0,
                     max=4.0,
                     step=0.05,
-                    tooltip="How far a mask goes beyond its box on each side, in parts of its size: 0.5 takes in the "
-                    "hair and the chin.",
+                    tooltip="How far a mask extends beyond its box on each side, as a share of the box's size: 0.5 "
+                    "includes hair and chin.",
                 ),
                 io.Float.Input(
                     "feather",
@@ -57,11 +66,14 @@ class MaskFaces(io.ComfyNode):
                     min=0.0,
                     max=2.0,
                     step=0.05,
-                    tooltip="Over which part of the box's size the edge fades.",
+                    tooltip="Width of the soft edge, as a share of the box's size.",
                 ),
             ],
             outputs=[
-                io.Mask.Output(display_name="masks", tooltip="One for each face or box; where they meet they share."),
+                io.Mask.Output(
+                    display_name="masks",
+                    tooltip="One per face or box. Where two masks overlap, their sum is at most 1.",
+                ),
                 io.Int.Output(display_name="count"),
             ],
         )

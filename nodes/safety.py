@@ -73,8 +73,8 @@ class CheckSafety(io.ComfyNode):
                     "mode",
                     options=[*(each.value for each in Concealment), REPORT],
                     default=Concealment.sensitive_content_text.value,
-                    tooltip="What becomes of an unsafe picture; sensitive_content_text is a grey card with these "
-                    "words. report lets it pass and only tells.",
+                    tooltip="What replaces an unsafe picture; sensitive_content_text is a grey card with these words. "
+                    "report: the picture passes unchanged, and only the verdict says that it is unsafe.",
                 ),
                 io.Float.Input(
                     "threshold",
@@ -82,8 +82,8 @@ class CheckSafety(io.ComfyNode):
                     min=0.01,
                     max=0.99,
                     step=0.01,
-                    tooltip="Score from which a picture is unsafe. The authors of open_nsfw call less than 0.2 safe, "
-                    "more than 0.8 unsafe.",
+                    tooltip="A picture with at least this score is unsafe. The authors of open_nsfw call less than "
+                    "0.2 safe, more than 0.8 unsafe.",
                     advanced=True,
                 ),
             ],

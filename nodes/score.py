@@ -19,7 +19,7 @@ def _same_person() -> io.Float.Input:
         min=0.0,
         max=1.0,
         step=0.01,
-        tooltip="Similarity from which a face is said to be the person's. 0.4 suits InsightFace's recognizers.",
+        tooltip="A face with at least this similarity counts as the same person. 0.4 suits InsightFace's recognizers.",
         advanced=True,
     )
 
@@ -31,19 +31,22 @@ class ScoreIdentity(io.ComfyNode):
             node_id="ConsistentFace_ScoreIdentity",
             display_name="Score Identity",
             category=CATEGORY,
-            description="Measures how alike the faces of pictures are to an identity: the cosine of their embeddings, "
-            "about 0 for strangers and 1 for the same photo, and a verdict.",
+            description="Measures the similarity of the faces in pictures to an identity: the cosine of their "
+            "embeddings, about 0 for strangers and 1 for the same photo. Also gives a verdict.",
             search_aliases=["face similarity", "likeness", "cosine similarity", "compare faces", "same person"],
             is_output_node=True,  # the score is worth running for, with nothing connected
             inputs=[
                 FaceAnalysis.Input("face_analysis", tooltip="With the recognizer that made the identity."),
-                io.Image.Input("image", tooltip="In each picture the face most like the identity counts."),
+                io.Image.Input("image", tooltip="In each picture, the face most similar to the identity is scored."),
                 Identity.Input("identity"),
                 _same_person(),
             ],
             outputs=[
-                io.Float.Output(display_name="likeness", tooltip="The mean of all pictures; 0 for one without a face."),
-                io.Float.Output(display_name="lowest", tooltip="That of the least alike picture."),
+                io.Float.Output(
+                    display_name="likeness",
+                    tooltip="The mean similarity of all pictures; a picture without a face counts as 0.",
+                ),
+                io.Float.Output(display_name="lowest", tooltip="The similarity of the least similar picture."),
                 io.Boolean.Output(display_name="same_person", tooltip="Whether every picture shows the person."),
                 io.String.Output(display_name="report"),
             ],
@@ -66,20 +69,22 @@ class KeepBest(io.ComfyNode):
             node_id="ConsistentFace_KeepBest",
             display_name="Keep Best",
             category=CATEGORY,
-            description="Keeps the pictures of a batch that are most like an identity, the best first. With an empty "
-            "identity the first pictures are kept.",
+            description="Keeps the pictures of a batch that are most similar to an identity, the best first. With an "
+            "empty identity the first pictures are kept.",
             search_aliases=["best of n", "pick best face", "filter batch", "rank by similarity", "select likeness"],
             inputs=[
                 FaceAnalysis.Input("face_analysis", tooltip="With the recognizer that made the identity."),
                 io.Image.Input("image"),
                 Identity.Input("identity"),
-                io.Int.Input("keep", default=1, min=1, max=64, tooltip="How many pictures; all when there are fewer."),
+                io.Int.Input(
+                    "keep", default=1, min=1, max=64, tooltip="How many pictures to keep; all when there are fewer."
+                ),
                 _same_person(),
             ],
             outputs=[
                 io.Image.Output(display_name="image"),
-                io.Float.Output(display_name="likeness", tooltip="That of the best picture."),
-                io.String.Output(display_name="report", tooltip="Of all pictures, in the order of the batch."),
+                io.Float.Output(display_name="likeness", tooltip="The similarity of the best picture."),
+                io.String.Output(display_name="report", tooltip="One line per picture, in the order of the batch."),
             ],
         )
 

@@ -28,7 +28,7 @@ class UpscaleInTiles(io.ComfyNode):
             node_id="ConsistentFace_UpscaleInTiles",
             display_name="Upscale in Tiles",
             category=CATEGORY,
-            description="Enlarges a picture and draws it anew in equal overlapping tiles, with a sampler of its own.",
+            description="Enlarges a picture and redraws it in equal, overlapping tiles with its own sampler.",
             search_aliases=["ultimate sd upscale", "tiled upscale", "hires fix", "tile refine", "highres", "enlarge"],
             inputs=[
                 io.Image.Input("image"),
@@ -38,8 +38,8 @@ class UpscaleInTiles(io.ComfyNode):
                     "mode",
                     options=Mode,
                     default=Mode.linear,
-                    tooltip="Linear: tile by tile, each seeing those before it. Chess: in two turns, as the colours of "
-                    "a chess board, many tiles a call: faster. None: enlarged only.",
+                    tooltip="Linear: tile by tile; each tile sees the tiles before it. Chess: in two turns, like the "
+                    "two colours of a chess board, with many tiles per call, which is faster. None: enlarges only.",
                 ),
                 *stage.sampler_inputs(denoise=0.25),
                 io.Int.Input(
@@ -48,8 +48,8 @@ class UpscaleInTiles(io.ComfyNode):
                     min=128,
                     max=4096,
                     step=64,
-                    tooltip="The largest side of a tile; all are made equal, and no larger than they need to be. 512 "
-                    "to 768 suits SD1.5, 1024 suits SDXL.",
+                    tooltip="The largest side of a tile; all tiles have the same size, and are no larger than needed. "
+                    "512 to 768 suits SD1.5, 1024 suits SDXL.",
                 ),
                 io.Int.Input(
                     "overlap",
@@ -57,15 +57,18 @@ class UpscaleInTiles(io.ComfyNode):
                     min=16,
                     max=1024,
                     step=8,
-                    tooltip="By how many pixels tiles overlap at least, half a tile at most. They blend there.",
+                    tooltip="The least number of pixels by which neighbouring tiles overlap and blend; at most half a "
+                    "tile.",
                 ),
                 io.Boolean.Input(
                     "skip_flat",
                     default=False,
-                    tooltip="Leaves tiles that show nothing but plain background as they are, which saves time.",
+                    tooltip="Skips tiles that show only plain background, which saves time.",
                 ),
                 *stage.call_inputs(),
-                io.UpscaleModel.Input("upscale_model", optional=True, tooltip="Without one: Lanczos."),
+                io.UpscaleModel.Input(
+                    "upscale_model", optional=True, tooltip="Without one, the picture is enlarged by Lanczos."
+                ),
             ],
             outputs=[io.Image.Output(display_name="image"), io.String.Output(display_name="report")],
         )

@@ -18,7 +18,7 @@ def model_inputs() -> list[io.Input]:
         io.Vae.Input("vae"),
         io.Conditioning.Input(
             "positive",
-            tooltip="Masks and areas follow each region; a ControlNet is dropped unless controlnet says otherwise.",
+            tooltip="Masks and areas are cut to each region; a ControlNet is dropped unless controlnet is recut.",
         ),
         io.Conditioning.Input("negative"),
     ]
@@ -43,7 +43,7 @@ def sampler_inputs(denoise: float) -> list[io.Input]:
             min=0.0,
             max=1.0,
             step=0.01,
-            tooltip="How much is drawn anew: 0 nothing, 1 all.",
+            tooltip="How much is redrawn: 0 nothing, 1 everything.",
         ),
     ]
 
@@ -64,7 +64,7 @@ def call_inputs() -> list[io.Input]:
             min=0,
             max=1024,
             advanced=True,
-            tooltip="How many are sampled together; 0: as many as fit into memory. The result stays the same.",
+            tooltip="How many regions are sampled together; 0: as many as fit into memory. The result stays the same.",
         ),
     ]
 
