@@ -197,7 +197,7 @@ def _models(
         return Models(model, vae, positive, negative), 0.0
     if encoded_identity.people > 1:
         raise IdentityError(
-            f"The identity holds {encoded_identity.people} people, and nothing tells which face is whose; connect one "
+            f"The identity holds {encoded_identity.people} people, and it is unknown which face is whose; connect one "
             f"person, and choose the faces with boxes or a mask."
         )
     scope = Scope()

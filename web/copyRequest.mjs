@@ -19,14 +19,14 @@ async function asDataUri(name) {
 }
 
 async function copy(write) {
-  const asked = app.rootGraph?.extra?.consistentFace; // which endpoint the workflow answers, if it is one of ours
+  const asked = app.rootGraph?.extra?.consistentFace; // the workflow's endpoint, if it is one of our templates
   try {
-    if (!asked) throw new Error("This workflow answers no endpoint: open one of Consistent Face's templates.");
+    if (!asked) throw new Error("This workflow has no endpoint in the web service: open a template of Consistent Face.");
     const { output } = await app.graphToPrompt();
     const body = await requestBody(asked.fields, output, asDataUri);
     const url = `http://${location.hostname}:${PORT}${asked.endpoint}`;
     await toClipboard(write(url, body));
-    say("success", `POST ${asked.endpoint} is on the clipboard. Where the service has keys, add yours.`);
+    say("success", `The request POST ${asked.endpoint} is on the clipboard. If the service requires a key, add yours.`);
   } catch (error) {
     say("error", error.message);
   }
@@ -40,7 +40,7 @@ async function toClipboard(text) {
   area.select();
   const copied = document.execCommand("copy");
   area.remove();
-  if (!copied) throw new Error("The browser lets this page write nothing on the clipboard: open it through HTTPS.");
+  if (!copied) throw new Error("The browser does not let this page write to the clipboard: open it through HTTPS.");
 }
 
 function say(severity, detail) {

@@ -73,7 +73,7 @@ def build_identity(
 ) -> tuple[Identity, tuple[Finding, ...]]:
     """Joins the chosen faces into one identity, weighted by quality; faces of someone else are left out.
 
-    Raises IdentityError when the faces were read by different recognizers. No face at all gives the empty identity.
+    Raises IdentityError when the faces were analyzed by different recognizers. No face at all gives the empty identity.
     """
     groups = [group for group in groups if group.chosen]
     if not groups:
@@ -114,7 +114,7 @@ def describe(identity: Identity, findings: Sequence[Finding]) -> str:
     if identity.recognizer is None:
         return "No face: the identity is empty and changes nothing."
     dropped = sum(not finding.kept for finding in findings)
-    first = f"{len(findings)} face(s) read by {identity.recognizer.name}, {dropped} dropped."
+    first = f"{len(findings)} face(s) analyzed by {identity.recognizer.name}, {dropped} dropped."
     return "\n".join([first, *(finding.sentence(n) for n, finding in enumerate(findings, 1))])
 
 
@@ -122,8 +122,8 @@ def _check_recognizer(groups: Sequence[Faces]) -> None:
     names = {group.recognizer.sha256: group.recognizer.name for group in groups}
     if len(names) > 1:
         raise IdentityError(
-            f"The faces were read by different recognizers ({' and '.join(sorted(names.values()))}), whose embeddings "
-            f"cannot be mixed; analyze all photos with the same Load Face Analysis."
+            f"The faces were analyzed by different recognizers ({' and '.join(sorted(names.values()))}), whose "
+            f"embeddings cannot be mixed; analyze all photos with the same Load Face Analysis."
         )
 
 

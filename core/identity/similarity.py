@@ -33,8 +33,8 @@ def score(photos: Sequence[PhotoFaces], identity: Identity, recognizer: Recogniz
     if identity.recognizer is None or identity.recognizer.sha256 != recognizer.sha256:
         source = "crops alone" if identity.recognizer is None else identity.recognizer.name
         raise IdentityError(
-            f"The identity was made with {source}, but the pictures are read by {recognizer.name}, and their numbers "
-            "cannot be compared: choose the pack of the identity in Load Face Analysis."
+            f"The identity was made with {source}, but the pictures are analyzed by {recognizer.name}, and their "
+            "embeddings cannot be compared: choose the pack of the identity in Load Face Analysis."
         )
     return [_best(photo, identity) for photo in photos]
 
@@ -60,7 +60,7 @@ def describe(
     if identity.is_empty:
         return "The identity is empty: there is nobody to compare with."
     lines = [_sentence(number, each, same_person) for number, each in enumerate(scores, 1)]
-    return "\n".join([*lines, f"The same person from {same_person:.2f} on, by {recognizer.name}."])
+    return "\n".join([*lines, f"Threshold for the same person: {same_person:.2f} (recognizer {recognizer.name})."])
 
 
 def _sentence(number: int, each: Score, same_person: float) -> str:

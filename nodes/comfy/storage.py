@@ -44,7 +44,7 @@ def load_identity(name: str) -> tuple[Identity, str]:
         raise ModelMissingError(missing(name))
     tensors, metadata = _read(Path(path), name)
     identity = from_file(name, tensors, metadata)
-    source = f"read by {identity.recognizer.name}" if identity.recognizer else "crops alone"
+    source = f"analyzed by {identity.recognizer.name}" if identity.recognizer else "crops alone"
     licence = f"; licence: {metadata['licence']}" if "licence" in metadata else ""
     return identity, f"{len(identity.crops)} face(s), {source}{licence}."
 

@@ -181,7 +181,7 @@ def test_the_threshold_and_the_choice_are_free() -> None:
 def test_the_report_says_of_each_face_what_became_of_it_and_why() -> None:
     identity, findings = findings_of(*(like(PERSON, 0.9, seed) for seed in range(3)), face(7))
     lines = describe(identity, findings).splitlines()
-    assert lines[0] == "4 face(s) read by w600k_mbf, 1 dropped."
+    assert lines[0] == "4 face(s) analyzed by w600k_mbf, 1 dropped."
     assert lines[1].startswith("Face 1: kept, weight 0.33 (similarity 0.") and "sharpness" in lines[1]
     assert lines[4].startswith("Face 4: dropped, similarity ") and lines[4].endswith("or more.")
 

@@ -47,7 +47,7 @@ def test_the_verdict_names_threshold_and_recognizer() -> None:
         "Picture 1: the same person, similarity 0.70 (face 1).",
         "Picture 2: someone else, similarity 0.30 (face 1).",
         "Picture 3: no face.",
-        "The same person from 0.40 on, by w600k_mbf.",
+        "Threshold for the same person: 0.40 (recognizer w600k_mbf).",
     ]
 
 
@@ -62,5 +62,5 @@ def test_nobody_is_like_nobody() -> None:
      (from_crops(torch.zeros(1, 8, 8, 3)), "crops alone")],
 )  # fmt: skip
 def test_another_recognizer_is_refused_naming_both(identity: Identity, source: str) -> None:
-    with pytest.raises(IdentityError, match=f"made with {source}, but the pictures are read by w600k_mbf"):
+    with pytest.raises(IdentityError, match=f"made with {source}, but the pictures are analyzed by w600k_mbf"):
         score([picture(0.9)], identity, MODEL)

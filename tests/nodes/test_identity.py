@@ -68,7 +68,7 @@ def test_a_saved_identity_comes_back_the_same(folder: Path, person: Identity) ->
     back, report = LoadIdentity.execute("family/Ann-Marie (1).safetensors").args
     assert torch.equal(back.unit, person.unit) and torch.equal(back.crops, person.crops)
     assert back.recognizer == person.recognizer and torch.equal(back.weights, person.weights)
-    assert "2 face(s), read by w600k_mbf; licence: non-commercial" in report
+    assert "2 face(s), analyzed by w600k_mbf; licence: non-commercial" in report
 
 
 def test_another_identity_is_replaced_only_when_asked(folder: Path, person: Identity) -> None:

@@ -80,7 +80,7 @@ def test_the_service_answers_the_copied_request(set_up: Editor, address: str, tm
 @pytest.mark.parametrize("editor", ["comfy"], indirect=True)
 def test_other_workflows_have_nothing_to_copy(editor: Editor) -> None:
     editor.page.evaluate("app.extensionManager.command.execute('consistentFace.copyJson')")
-    expect(editor.page.get_by_text("answers no endpoint").first).to_be_visible()
+    expect(editor.page.get_by_text("has no endpoint in the web service").first).to_be_visible()
     assert (
         editor.page.evaluate("app.canvas.getCanvasMenuOptions().filter(each => /API request/.test(each?.content))")
         == []
