@@ -21,7 +21,7 @@ async function asDataUri(name) {
 async function copy(write) {
   const asked = app.rootGraph?.extra?.consistentFace; // the workflow's endpoint, if it is one of our templates
   try {
-    if (!asked) throw new Error("This workflow has no endpoint in the web service: open a template of Consistent Face.");
+    if (!asked) throw new Error("This workflow has no endpoint in the web service: open a Consistent Face template.");
     const { output } = await app.graphToPrompt();
     const body = await requestBody(asked.fields, output, asDataUri);
     const url = `http://${location.hostname}:${PORT}${asked.endpoint}`;
