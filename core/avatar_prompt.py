@@ -14,7 +14,7 @@ LONGEST_GENDER = 40
 
 
 def avatar_prompt(prompt: str | None, gender: str | None) -> str:
-    """The prompt itself, or for None, an empty one and "None" the default with the gender's word in it."""
+    """Returns the prompt; for None, an empty text or "None" the default prompt with the word for the gender."""
     if _given(prompt):
         return str(prompt)
     word = _given(gender)

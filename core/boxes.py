@@ -11,14 +11,15 @@ from .errors import ConsistentFaceError
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels
 
-MAX_PIXELS = 160_000_000  # of a whole batch: 1.9 GB a copy in float32, and refining holds two
+MAX_PIXELS = 160_000_000  # of a whole batch: 1.9 GB per copy in float32, and refining holds two copies
 
 
 @dataclass(frozen=True)
 class Region:
-    """A crop, in pixels, of one picture of a batch; it may reach beyond the picture, whose border then goes on.
+    """A crop of one picture of a batch, in pixels. Outside the picture its border pixels are repeated.
 
-    `quarters` are quarter turns clockwise by which what it shows is turned in the picture; only a square has any.
+    `quarters` is the clockwise rotation of the content in the picture, in steps of 90 degrees; it is 0 unless the
+    region is square.
     """
 
     picture: int
@@ -38,17 +39,17 @@ class Region:
 
 
 def upright(crop: Tensor, region: Region) -> Tensor:
-    """A region's crop [h,w,...] turned so that what it shows stands upright."""
+    """Rotates a region's crop [h,w,...] so that its content is upright."""
     return torch.rot90(crop, region.quarters, (0, 1))
 
 
 def as_in_picture(crop: Tensor, region: Region) -> Tensor:
-    """An upright crop [h,w,...] as it lies in the picture."""
+    """Rotates an upright crop [h,w,...] back to its orientation in the picture."""
     return torch.rot90(crop, -region.quarters, (0, 1))
 
 
 def check_size(pictures: int, width: int, height: int) -> None:
-    """Refuses, in one sentence, what would not fit into memory."""
+    """Raises an error for a size that would not fit into memory."""
     if pictures * width * height > MAX_PIXELS:
         raise ConsistentFaceError(
             f"{pictures} picture(s) of {width}x{height} pixels were asked for, and {MAX_PIXELS // 10**6} million "
@@ -57,7 +58,7 @@ def check_size(pictures: int, width: int, height: int) -> None:
 
 
 def cut(images: Tensor, region: Region) -> Tensor:
-    """The crop [h,w,C] of [B,H,W,C], as it lies in the picture."""
+    """Cuts the crop [h,w,C] out of [B,H,W,C], in the orientation of the picture."""
     image = images[region.picture]
     height, width = image.shape[:2]
     if region.left >= 0 and region.top >= 0 and region.right <= width and region.bottom <= height:
@@ -71,7 +72,7 @@ Slices = tuple[slice, slice]  # rows, columns
 
 
 def visible(region: Region, width: int, height: int) -> tuple[Slices, Slices]:
-    """The part of a region that is inside a picture of this size: where it is in the picture, and in the crop."""
+    """Returns the part of a region inside a picture of this size: its slices in the picture and in the crop."""
     rows = slice(max(region.top, 0), min(region.bottom, height))
     columns = slice(max(region.left, 0), min(region.right, width))
     in_crop = (
@@ -102,7 +103,7 @@ class Crops:
         return Crops(self.regions[part], self.picture, self.size)
 
     def of_map(self, maps: Tensor) -> Tensor:
-        """Of maps [M,C,h,w] of the whole pictures, at any resolution, the crops [N,C,height,width]."""
+        """Cuts the crops [N,C,height,width] out of maps [M,C,h,w] of the whole pictures, at any resolution."""
         width, height = self.size
         crops = []
         for region in self.regions:
@@ -113,7 +114,7 @@ class Crops:
         return torch.cat(crops)
 
     def of_box(self, box: Sequence[float]) -> Tensor:
-        """Of a box (left, top, right, bottom, in shares of the picture) the masks [N,height,width], 0 or 1."""
+        """Returns the masks [N,height,width], 0 or 1, of a box (left, top, right, bottom, as shares of the picture)."""
         left, top, right, bottom = box
         masks = []
         for region in self.regions:

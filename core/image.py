@@ -17,10 +17,10 @@ MAX_SIDE = 16_384
 MIN_SIDE = 16
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 
-# What Pillow's readers raise on damaged files, found by cutting files and flipping their bytes.
+# The exceptions of Pillow's readers on damaged files, found by cutting files and flipping their bytes.
 DAMAGED = (OSError, SyntaxError, ValueError, EOFError, struct.error)
 
-ALIKE = 16 / 255  # how far colours are apart that compression makes of one
+ALIKE = 16 / 255  # largest difference between the colours that compression makes of one colour
 ORIENTATION = 0x0112
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -34,7 +34,7 @@ UPRIGHT = {
 
 
 def path_within(folder: str, name: str) -> str:
-    """The real path of file `name`; PhotoError unless it is a file inside `folder`, links followed."""
+    """Returns the real path of file `name`; raises PhotoError unless it is inside `folder` with links followed."""
     folder = os.path.realpath(folder)
     try:
         path = os.path.realpath(os.path.join(folder, name))
@@ -49,14 +49,14 @@ def path_within(folder: str, name: str) -> str:
 
 
 def no_photo() -> tuple[Tensor, Tensor]:
-    """An empty batch: image [0,1,1,3] and mask [0,1,1]."""
+    """Returns an empty batch: image [0,1,1,3] and mask [0,1,1]."""
     return torch.zeros(0, 1, 1, 3), torch.zeros(0, 1, 1)
 
 
 def load_photo(path: str, name: str, most_bytes: int = MAX_BYTES) -> tuple[Tensor, Tensor]:
     """Decodes the first frame of a file: image [1,H,W,3] in 0..1 and mask [1,H,W], 1 where it is transparent.
 
-    Raises PhotoError, naming the file `name`, when it is too large, too small, damaged or of another kind.
+    Raises PhotoError, which names the file `name`, if it is too large, too small, damaged or of another kind.
     """
     _check_bytes(os.path.getsize(path), name, most_bytes)
     try:
@@ -79,7 +79,7 @@ def load_photo(path: str, name: str, most_bytes: int = MAX_BYTES) -> tuple[Tenso
 
 
 def fit(image: Tensor, max_width: int, max_height: int) -> Tensor:
-    """Reduces [B,H,W,C] into max_width x max_height, keeping the aspect; never enlarges."""
+    """Reduces [B,H,W,C] to fit into max_width x max_height, keeps the aspect ratio, and never enlarges."""
     height, width = image.shape[1:3]
     scale = min(max_width / width, max_height / height)
     if scale >= 1 or len(image) == 0:
@@ -90,7 +90,7 @@ def fit(image: Tensor, max_width: int, max_height: int) -> Tensor:
 
 
 def on_white(image: Tensor) -> Tensor:
-    """What a viewer sees of [...,3 or 4] in 0..1 on white, in float: [...,3]. Colours that alpha hides are gone."""
+    """Composites [...,3 or 4] in 0..1 on white, in float: [...,3]. Colours that alpha hides are removed."""
     rgb = image[..., :3].float()
     if image.shape[-1] < 4:
         return rgb
@@ -99,17 +99,17 @@ def on_white(image: Tensor) -> Tensor:
 
 
 def on_black(image: Tensor) -> Tensor:
-    """What a viewer sees of [...,3 or 4] in 0..1 on black, in float: [...,3]."""
+    """Composites [...,3 or 4] in 0..1 on black, in float: [...,3]."""
     rgb = image[..., :3].float()
     return rgb if image.shape[-1] < 4 else rgb * image[..., 3:4].float()
 
 
 def on_ground(image: Tensor, mask: Tensor, name: str) -> Tensor:
-    """What a viewer sees of a photo [1,H,W,3] whose mask [1,H,W] is 1 where it is transparent.
+    """Fills the transparent parts (mask [1,H,W] = 1) of a photo [1,H,W,3] with one colour.
 
-    A file keeps colours under its transparent parts, such as a person who was erased. They all become one: the colour
-    that most of them have about already, so that a drawing on transparent black stays one on black, or else white.
-    Raises PhotoError, naming the file `name`, of a photo that is transparent all over.
+    A file keeps colours under its transparent parts, such as an erased person. They are replaced by one colour: the one
+    that most of them already have, so that a drawing on transparent black becomes a drawing on black, or else white.
+    Raises PhotoError, which names the file `name`, for a photo that is transparent all over.
     """
     if not mask.any():
         return image
@@ -119,7 +119,7 @@ def on_ground(image: Tensor, mask: Tensor, name: str) -> Tensor:
 
 
 def _ground(hidden: Tensor) -> Tensor:
-    """The colour [3] that most of the hidden pixels [N,3] have about, or white."""
+    """Returns the colour [3] that most of the hidden pixels [N,3] nearly have, or white."""
     some = hidden[:: max(1, len(hidden) // 100_000)]
     if len(some) == 0:
         return torch.ones(3)
@@ -129,7 +129,7 @@ def _ground(hidden: Tensor) -> Tensor:
 
 
 def to_picture(image: Tensor) -> Image.Image:
-    """[H,W,3 or 4] in 0..1 as an 8-bit RGB picture, on white."""
+    """Converts [H,W,3 or 4] in 0..1 to an 8-bit RGB picture on white."""
     return Image.fromarray((on_white(image).clamp(0, 1) * 255).round().byte().cpu().numpy())
 
 

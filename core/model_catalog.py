@@ -20,7 +20,7 @@ BUFFALO_FOLDER = "insightface/models/buffalo_l"
 
 @dataclass(frozen=True)
 class ModelFile:
-    """One file. `folder` is relative to ComfyUI's `models`; `bytes` and `sha256` are None where no record gives them.
+    """One file. `folder` is relative to ComfyUI's `models`; `bytes` and `sha256` are None if they are unknown.
 
     `sets` names the families whose workflows need the file: "sd15", "sdxl", "faces".
     """
@@ -247,20 +247,20 @@ FILES: tuple[ModelFile, ...] = (
 
 
 def find(name: str) -> ModelFile | None:
-    """The file of this name, with or without the sub-folder in which the user keeps it."""
+    """Returns the file of this name, with or without the sub-folder in which the user keeps it."""
     last = name.replace("\\", "/").rsplit("/", 1)[-1]
     return next((file for file in FILES if file.name == last), None)
 
 
 def pack(name: str) -> tuple[ModelFile, ...]:
-    """The files of an InsightFace pack, as of "buffalo_l"; empty for a pack that the catalog does not know."""
+    """Returns the files of an InsightFace pack such as "buffalo_l"; empty for a pack outside the catalog."""
     return tuple(file for file in FILES if file.folder == f"insightface/models/{name}")
 
 
 def missing(name: str, folder: str = "") -> str:
-    """One sentence for an error: what is missing, where it was looked for or belongs, and where to get it.
+    """Writes an error sentence: the missing file, its folder, and its address.
 
-    `folder` is the one below `models` that was searched; it is needed only for names outside the catalog.
+    `folder` is the searched folder below `models`; it is needed only for names outside the catalog.
     """
     known = find(name)
     files = (known,) if known else pack(name)

@@ -12,7 +12,7 @@ VISIBLE = 1 / 255  # the least coverage that an 8-bit picture shows
 
 
 def parse_colour(text: str | None) -> Colour | None:
-    """#RGB or #RRGGBB, with or without #, as three values in 0..1; None for no colour: empty, or "none"."""
+    """#RGB or #RRGGBB, with or without #, as three values in 0..1; None for no colour (empty or "none")."""
     digits = (text or "").strip().lower().removeprefix("#")
     if digits in ("", "none"):
         return None
@@ -29,8 +29,8 @@ def parse_colour(text: str | None) -> Colour | None:
 def replace_background(images: Tensor, masks: Tensor, colour: Colour | None) -> tuple[Tensor, Tensor, str]:
     """Cuts the foreground out of [B,H,W,3 or 4] by its coverage [B,H,W] or [1,H,W], 1 = foreground.
 
-    Gives [B,H,W,3] on a colour or [B,H,W,4] on nothing, the coverage used [B,H,W], and a report. A picture of which
-    nothing is covered is left whole. What the alpha of a picture hides stays hidden.
+    Returns [B,H,W,3] on a colour or transparent [B,H,W,4], the coverage used [B,H,W], and a report. A picture without
+    any coverage stays whole. Pixels that the alpha of a picture hides stay hidden.
     """
     masks = _fitting(masks, images)
     empty = masks.amax(dim=(1, 2)) < VISIBLE
@@ -46,7 +46,7 @@ def replace_background(images: Tensor, masks: Tensor, colour: Colour | None) -> 
 
 
 def decontaminate(image: Tensor, mask: Tensor) -> Tensor:
-    """The foreground's own colours of [H,W,3]: a pixel on a soft edge shows a mixture with the old background.
+    """Estimates the foreground colours of [H,W,3]: pixels on soft edges mix foreground and old background.
 
     Multi-level foreground estimation (Germer, Uelwer, Conrad, Harmeling, 2020), as pymatting has it.
     """

@@ -38,7 +38,7 @@ SURE = 0.5  # probability that a pixel must reach: flat pictures stay below 0.06
 
 
 class WatchedSession:
-    """An ONNX session that remembers its greatest answer: rembg stretches every answer to 0..1, even noise."""
+    """An ONNX session that stores the maximum of its output: rembg stretches every answer to 0..1, even noise."""
 
     def __init__(self, session: Any) -> None:
         self._session = session
@@ -63,7 +63,7 @@ class BackgroundRemover:
 
     @classmethod
     def load(cls, path: Path) -> BackgroundRemover:
-        """Opens an ONNX file, whose name tells which of rembg's sessions it belongs to.
+        """Opens an ONNX file; its name decides which of rembg's sessions runs it.
 
         Raises WrongModelError for any other name and for a damaged file.
         """
@@ -73,7 +73,7 @@ class BackgroundRemover:
         return cls(session, watched, 0.0 if kind.startswith("birefnet") else SURE)  # BiRefNet answers in logits
 
     def masks(self, images: Tensor, done: Callable[[int], object] = lambda count: None) -> Tensor:
-        """Coverage [B,H,W] of [B,H,W,3+], 1 = foreground; all 0 where nothing stands out.
+        """Coverage [B,H,W] of [B,H,W,3+], 1 = foreground; all 0 for a picture without foreground.
 
         `done(1)` is called after each picture.
         """
@@ -87,7 +87,7 @@ class BackgroundRemover:
 
 
 def session_kind(name: str) -> str:
-    """The rembg session that an ONNX file belongs to, by the file's name."""
+    """Returns the name of the rembg session of an ONNX file, by the file's name."""
     stem = name.lower().removesuffix(".onnx")
     kind = RELEASED.get(stem, stem)
     if kind not in SESSIONS:

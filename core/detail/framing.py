@@ -14,20 +14,20 @@ MULTIPLE = 64  # of the size that crops are refined at
 
 
 def refined_side(target_size: int, crop_factor: float) -> int:
-    """The side of all crops when they are refined, where a target's longer side is about `target_size`."""
+    """Returns the side in pixels at which all crops are refined: a target's longer side is then about `target_size`."""
     return max(MULTIPLE, round(target_size * crop_factor / MULTIPLE) * MULTIPLE)
 
 
 def clip(box: Box, width: int, height: int) -> Box | None:
-    """The part of a box that is inside a picture of this size, if there is any."""
+    """Returns the part of a box inside a picture of this size, or None."""
     left, top, right, bottom = max(box[0], 0), max(box[1], 0), min(box[2], width), min(box[3], height)
     return (left, top, right, bottom) if right - left >= 1 and bottom - top >= 1 else None
 
 
 def frame(target: Target, crop_factor: float, width: int, height: int) -> Region:
-    """The square around a target in a picture of this size, moved into the picture as far as it fits.
+    """Returns the square crop around a target, moved into a picture of this size as far as it fits.
 
-    It shows a turned face upright, to within 45 degrees: models draw those badly that stand on their head.
+    The crop shows a rotated face upright to within 45 degrees, because models draw upside-down faces badly.
     """
     left, top, right, bottom = target.box
     side = max(MIN_SIDE, round(min(crop_factor * target.size, max(width, height))))
@@ -36,9 +36,9 @@ def frame(target: Target, crop_factor: float, width: int, height: int) -> Region
 
 
 def window(target: Target, region: Region, feather: float, width: int, height: int) -> Tensor:
-    """How much of a crop comes back, [side,side]: 1 in the target's box, 0 from `feather` of its size away from it.
+    """Returns the blend weight of a crop, [side,side]: 1 in the target's box, 0 beyond the soft edge.
 
-    It is 0 too at the crop's own edges, but where they are the picture's.
+    It is also 0 at the crop's edges, except where they are the picture's edges.
     """
     left, top, right, bottom = target.box
     x = torch.arange(region.left, region.right) + 0.5
@@ -61,7 +61,7 @@ def _outside(position: Tensor, start: float, end: float) -> Tensor:
 
 
 def _room(box: Box, region: Region, width: int, height: int) -> Sequence[float]:
-    """Between a box and the edges of its crop that are not the picture's."""
+    """Returns the distance between a box and those edges of its crop that are not the picture's edges."""
     return [
         room
         for room, is_inside in (
@@ -75,7 +75,7 @@ def _room(box: Box, region: Region, width: int, height: int) -> Sequence[float]:
 
 
 def _softened(target: Target, mask: Tensor, region: Region, ramp: float) -> Tensor:
-    """The mask in its place in the crop, its edge spread over the ramp."""
+    """Places the mask in the crop and blurs its edge over the ramp."""
     left, top = round(target.box[0]) - region.left, round(target.box[1]) - region.top
     height, width = mask.shape
     reach = round(ramp / 2)

@@ -12,13 +12,13 @@ STRIDE = 2_654_435_761  # odd, so that different regions have different seeds
 
 
 def draw(seed: int, number: int, shape: Sequence[int]) -> Tensor:
-    """Standard normal noise, for the number-th of what has this seed."""
+    """Returns standard normal noise for a seed and a number."""
     generator = torch.Generator().manual_seed((seed + number * STRIDE) % SEEDS)
     return torch.randn(*shape, generator=generator)
 
 
 class OwnNoise:
-    """Noise of its own for each region."""
+    """Gives each region its own noise."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
@@ -29,7 +29,7 @@ class OwnNoise:
 
 
 class SharedNoise:
-    """One noise over each picture, of which tiles take what is theirs: where they overlap they see the same."""
+    """Draws one noise map per picture; each tile takes its part, so overlapping tiles see the same noise."""
 
     def __init__(self, seed: int, regions: Sequence[Region], unit: int) -> None:
         self.seed, self.regions, self.unit = seed, regions, unit

@@ -9,10 +9,10 @@ from ..boxes import Region, as_in_picture, cut, resize, upright, visible
 
 
 class Canvas:
-    """Pictures [B,H,W,C] that are being refined; the source stays as it was, alpha included.
+    """Pictures [B,H,W,C] that are being refined; the source, including its alpha, stays unchanged.
 
-    What is pasted is weighted against the source, so where the windows of all crops sum to 1 at most, the result
-    does not depend on the order of pasting, and where they are 0 it equals the source exactly.
+    Crops are blended with the source by weight: where the windows of all crops sum to at most 1, the result does not
+    depend on the order of pasting, and where they are 0 the result equals the source exactly.
     """
 
     def __init__(self, images: Tensor) -> None:
@@ -25,13 +25,13 @@ class Canvas:
         return self.source.shape[2], self.source.shape[1]
 
     def cut(self, region: Region, size: tuple[int, int]) -> Tensor:
-        """The crop [height,width,3] as it is now, upright and at this size (width, height)."""
+        """Cuts the current crop [height,width,3], upright and at this size (width, height)."""
         return resize(upright(cut(self.result, region)[..., :3], region), *size)
 
     def paste(self, region: Region, refined: Tensor, window: Tensor) -> None:
-        """Puts a refined crop of any size where it was cut.
+        """Pastes a refined crop of any size at the place where it was cut.
 
-        `window` [region's height, width], as it lies in the picture, is 1 where the crop counts.
+        `window` [region's height, width], in the orientation of the picture, is 1 where the crop replaces the picture.
         """
         where, shown = visible(region, *self.size)
         result, source = (images[region.picture][where][..., :3] for images in (self.result, self.source))
@@ -42,9 +42,9 @@ class Canvas:
 
 
 def match(crop: Tensor, around: Tensor, weight: Tensor) -> Tensor:
-    """The crop in the mean colour of what it is pasted on, both [h,w,3], measured where its soft edge mixes them.
+    """Shifts the crop to the mean colour of the background [h,w,3], measured where its soft edge blends both.
 
-    An autoencoder and a sampler shift colours a little; there both show the same thing.
+    An autoencoder and a sampler shift colours a little; at the soft edge both pictures show the same content.
     """
     ring = weight * (1 - weight)
     total = ring.sum()
@@ -54,7 +54,7 @@ def match(crop: Tensor, around: Tensor, weight: Tensor) -> Tensor:
 
 
 def share(regions: Sequence[Region], windows: Sequence[Tensor], shape: Sequence[int]) -> list[Tensor]:
-    """The windows, lowered where those of several regions overlap so that they sum to 1 there; shape [B,H,W,...]."""
+    """Scales the windows down where several overlap, so that their sum is 1 there; shape [B,H,W,...]."""
     sums = torch.zeros(shape[0], shape[1], shape[2], 1)
     for region, window in zip(regions, windows, strict=True):
         where, shown = visible(region, shape[2], shape[1])

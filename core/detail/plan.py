@@ -21,7 +21,7 @@ REFINED, LEFT, INK = (46, 204, 113), (230, 126, 34), (20, 20, 20)
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """`targets`, `regions` and `windows` belong together; `left` are targets with the reason to leave them alone."""
+    """`targets`, `regions` and `windows` have the same order; `left` holds the skipped targets with the reason."""
 
     pictures: int
     targets: tuple[Target, ...]
@@ -30,7 +30,7 @@ class Plan:
     left: tuple[tuple[Target, str], ...]
 
     def report(self, side: int, crop_factor: float, identity: float) -> str:
-        """A line for each target; `side` is that of all crops when they are refined, `identity` its weight or 0."""
+        """Returns one line per target; `side` is the refined side of the crops, `identity` the weight or 0."""
         if not self.targets and not self.left:
             return "Nothing to refine was found: the picture passes unchanged."
         lines = []
@@ -48,7 +48,7 @@ class Plan:
         return "\n".join(lines)
 
     def preview(self, images: Tensor) -> Tensor:
-        """The pictures [B,H,W,C], reduced to 1024, with boxes and crops drawn, and why others are left alone."""
+        """Draws boxes, crops and the reasons for skipping on the pictures [B,H,W,C], reduced to 1024."""
         return torch.stack([self._drawn(image, picture) for picture, image in enumerate(images)])
 
     def _drawn(self, image: Tensor, picture: int) -> Tensor:

@@ -16,21 +16,21 @@ from ..faces.quality import yaw
 from ..openpose.heads import View
 from ..openpose.sheet import PoseSheet
 
-# How much of an identity suits a head that is turned: FaceID knows faces from the front.
+# Weight of an identity on a turned head: FaceID was trained on frontal faces.
 FRONTAL = {View.front: 1.0, View.three_quarter: 0.8, View.side: 0.5, View.back: 0.0}
 ASPECTS_DIFFER = 0.02
-MASKED = 0.1  # what a mask covers less than this is not in it
+MASKED = 0.1  # pixels with less coverage are outside the mask
 
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """Something to refine: its box in pixels of its picture, and how it is seen."""
+    """A target to refine: its box in pixels of its picture, and its view."""
 
     picture: int
     box: Box
     kind: str  # for the report: face, head, box or mask
     view: View | None = None
-    frontal: float = 1.0  # 0..1: how much of an identity it gets
+    frontal: float = 1.0  # 0..1: share of the identity weight
     mask: Tensor | None = None  # [h,w], the shape within the box, whose corners are whole pixels then
     turn: float = 0.0  # of the head in the picture plane, in degrees clockwise from upright
 
@@ -42,11 +42,11 @@ class Target:
 
     @property
     def quarters(self) -> int:
-        """The quarter turns clockwise that come closest to its turn."""
+        """Returns the rotation closest to its turn, in clockwise steps of 90 degrees."""
         return round(self.turn / 90) % 4
 
     def skipped(self, min_size: float) -> str:
-        """Why it is left alone, or nothing."""
+        """Returns the reason for skipping it, or an empty text."""
         if self.view is View.back:
             return "seen from the back"
         if self.size < min_size:
@@ -63,7 +63,7 @@ def from_faces(photos: Sequence[PhotoFaces]) -> list[Target]:
 
 
 def from_sheet(sheet: PoseSheet, pictures: int, width: int, height: int) -> list[Target]:
-    """The sheet's heads in each of the pictures, whatever their scale; their aspect must be the sheet's."""
+    """Returns the sheet's heads for each picture, at any scale; the pictures must have the sheet's aspect ratio."""
     if abs(sheet.width * height / (sheet.height * width) - 1) > ASPECTS_DIFFER:
         raise ConsistentFaceError(
             f"The pose sheet is {sheet.width}x{sheet.height} and the picture {width}x{height}, of another aspect; "
@@ -78,7 +78,7 @@ def from_sheet(sheet: PoseSheet, pictures: int, width: int, height: int) -> list
 
 
 def from_boxes(boxes: Any, pictures: int) -> list[Target]:
-    """ComfyUI's BOUNDING_BOX: a list for each picture, one list for all, or a single box; a view as label is heeded."""
+    """Reads BOUNDING_BOX: one list per picture, one list for all, or a single box; a label can name the view."""
     frames = [boxes] if isinstance(boxes, Mapping) else list(boxes)
     if all(isinstance(frame, Mapping) for frame in frames):
         frames = [frames]
@@ -98,7 +98,7 @@ def from_boxes(boxes: Any, pictures: int) -> list[Target]:
 
 
 def from_mask(mask: Tensor, pictures: int, width: int, height: int) -> list[Target]:
-    """One target for each separate patch of a mask [M,h,w]; one mask for all pictures, or one for each."""
+    """Returns one target per connected area of a mask [M,h,w]; one mask for all pictures, or one per picture."""
     if not mask.any():
         return []
     mask = mask.reshape(-1, *mask.shape[-2:])  # some nodes give a single mask as [h,w]
@@ -116,12 +116,12 @@ def from_mask(mask: Tensor, pictures: int, width: int, height: int) -> list[Targ
 
 
 def _frontal(yaw: float) -> float:
-    """As FRONTAL, between its views."""
+    """Interpolates FRONTAL between its views."""
     return float(np.interp(yaw, [0, 45, 90], [FRONTAL[view] for view in (View.front, View.three_quarter, View.side)]))
 
 
 def unite(faces: Iterable[Target], others: Iterable[Target]) -> list[Target]:
-    """All of them, but for heads and boxes that a face was found in: the face tells more exactly where to refine."""
+    """Returns all targets except heads and boxes that contain a detected face: its position is more exact."""
     found = list(faces)
     return found + [other for other in others if not any(_holds(other, face) for face in found)]
 

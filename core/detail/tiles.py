@@ -13,12 +13,12 @@ from torch.nn.functional import avg_pool2d
 from ..boxes import Region
 from ..errors import ConsistentFaceError
 
-MULTIPLE = 64  # of a tile's sides: what every UNet halves without a rest
+MULTIPLE = 64  # of a tile's sides: every UNet can halve them without a remainder
 FLAT = 8 / 255
 
 
 class Mode(Enum):
-    """How tiles are redrawn: one after another, in two turns as on a chess board, or not at all."""
+    """How tiles are redrawn: one after another, in two turns like the colours of a chess board, or not at all."""
 
     linear = "Linear"
     chess = "Chess"
@@ -38,7 +38,7 @@ class Axis:
 
     @cached_property
     def ramps(self) -> list[Tensor]:
-        """How much each tile counts along it, [side] each: S-curves where tiles overlap, summing to 1 everywhere."""
+        """Returns the blend weights of each tile, [side] each: S-curves in the overlaps; the sum is 1 everywhere."""
         position = torch.arange(self.end) + 0.5
         rows = []
         for start in self.starts:
@@ -62,7 +62,7 @@ class Grid:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Of a tile: width and height."""
+        """Width and height of a tile."""
         return self.columns.side, self.rows.side
 
     def regions(self, picture: int) -> Iterator[Region]:
@@ -70,12 +70,12 @@ class Grid:
             yield from (Region(picture, left, top, *self.size) for left in self.columns.starts)
 
     def window(self, position: int) -> Tensor:
-        """How much a tile counts in the result, [height, width]; all together sum to 1 everywhere."""
+        """Returns the blend weight of a tile, [height, width]; the weights of all tiles sum to 1 everywhere."""
         row, column = divmod(position, len(self.columns.starts))
         return torch.outer(self.rows.ramps[row], self.columns.ramps[column])
 
     def turns(self, mode: Mode) -> list[list[int]]:
-        """The positions of the tiles that are redrawn together, turn by turn."""
+        """Returns the positions of the tiles that are redrawn together, per turn."""
         if mode is Mode.none:
             return []
         if mode is Mode.linear:
@@ -88,12 +88,12 @@ class Grid:
 
 
 def lay(width: int, height: int, side: int, overlap: int, unit: int = 8) -> Grid:
-    """Equal tiles, `side` at most, that overlap by about `overlap` pixels or more; corners are multiples of `unit`."""
+    """Lays equal tiles of at most `side`, with an overlap of about `overlap` or more; corners are multiples of `unit`."""
     return Grid(spread(width, side, overlap, unit), spread(height, side, overlap, unit))
 
 
 def spread(length: int, side: int, overlap: int, unit: int = 8) -> Axis:
-    """As few tiles as cover the length, then no larger than these need to be."""
+    """Covers the length with as few tiles as possible, each as small as that number allows."""
     if overlap > side // 2:
         raise ConsistentFaceError(
             f"Tiles of {side} pixels cannot overlap by {overlap}; make the overlap {side // 2} or less."
@@ -107,6 +107,6 @@ def spread(length: int, side: int, overlap: int, unit: int = 8) -> Axis:
 
 
 def is_flat(crop: Tensor) -> bool:
-    """Whether a crop [h,w,3] shows nothing: plain background, but for noise."""
+    """Returns whether a crop [h,w,3] shows only plain background, apart from noise."""
     blocks = avg_pool2d(crop.movedim(-1, 0), 8)
     return bool((blocks.amax((1, 2)) - blocks.amin((1, 2))).max() < FLAT)

@@ -26,14 +26,14 @@ def lanczos(image: Tensor, width: int, height: int) -> Tensor:
 
 
 def reduce_for(image: Tensor, scale: int) -> Tensor:
-    """[H,W,C] made so small that a network of this scale gives no more pixels than fit; most are as they were."""
+    """Reduces [H,W,C] so that the output of a network of this scale fits into memory; most pictures stay unchanged."""
     height, width = image.shape[:2]
     share = math.sqrt(MAX_PIXELS / (height * width)) / scale
     return image if share >= 1 else lanczos(image, math.floor(width * share), math.floor(height * share))
 
 
 def by_network(image: Tensor, network: Network, scale: int, tile: int, step: Callable[[], None]) -> Tensor:
-    """[H,W,3] to [scale*H,scale*W,3], holding nothing but that and one tile; `step` is called after each tile."""
+    """[H,W,3] to [scale*H,scale*W,3], holding only the result and one tile; calls `step` after each tile."""
     height, width = image.shape[0] * scale, image.shape[1] * scale
     check_size(1, width, height)
     grid = tiles(image, tile)
@@ -51,5 +51,5 @@ def by_network(image: Tensor, network: Network, scale: int, tile: int, step: Cal
 
 
 def tiles(image: Tensor, tile: int) -> Grid:
-    """The tiles that a network sees of [H,W,C]."""
+    """Returns the tiles of [H,W,C] for a network."""
     return lay(image.shape[1], image.shape[0], tile, OVERLAP)

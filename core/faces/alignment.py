@@ -1,6 +1,6 @@
 """Fits the five landmarks of a face to ArcFace's template: the aligned crop, and the turn of the head in the picture.
 
-Least-squares similarity of Umeyama, 1991; insightface's own calls what scikit-image is about to remove.
+Least-squares similarity of Umeyama, 1991; insightface's version calls a deprecated function of scikit-image.
 """
 
 import math
@@ -14,7 +14,7 @@ ARCFACE_POINTS = np.array(
 
 
 def align(bgr: np.ndarray, points: np.ndarray, side: int) -> np.ndarray:
-    """The crop [side,side,3] of a picture in which the five points lie where ArcFace expects them, as `norm_crop`."""
+    """Returns the crop [side,side,3] in which the five landmarks lie where ArcFace expects them, like `norm_crop`."""
     import cv2
 
     target = ARCFACE_POINTS * (side / 112)
@@ -24,13 +24,13 @@ def align(bgr: np.ndarray, points: np.ndarray, side: int) -> np.ndarray:
 
 
 def turn_of(points: np.ndarray) -> float:
-    """The turn of a head in the picture plane, in degrees clockwise from upright: -180 to 180."""
+    """Returns the rotation of a head in the picture plane, in degrees clockwise from upright: -180 to 180."""
     matrix = _similarity(points, ARCFACE_POINTS)
     return -math.degrees(math.atan2(matrix[1, 0], matrix[0, 0]))
 
 
 def _similarity(points: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """The rotation and scale [2,2] that brings the points [5,2] closest to the target [5,2], both about their means."""
+    """Returns the rotation and scale [2,2] that best maps points to target, both [5,2] about their means."""
     source, centred = points - points.mean(0), target - target.mean(0)
     u, singular, vt = np.linalg.svd(centred.T @ source)
     signs = np.array([1.0, np.sign(np.linalg.det(u @ vt))])

@@ -20,10 +20,10 @@ from .rotation import SMALLEST, Detection, detections, set_upright
 USUAL_SIZES = [(320, 320), (640, 640)]
 LARGE_SIZE = (1280, 1280)
 BORDER = 0.25
-FAINT, FAINTEST = 0.3, 0.2  # scores of faces on their head
+FAINT, FAINTEST = 0.3, 0.2  # scores of upside-down faces
 MISSED = 60.0  # degrees of turn from which faces are missed
 LARGER = 1.5  # times the largest face: what the faintest must have, since it would be chosen
-TURNED = 0.1  # how much more than the threshold a turned face must score: in four turns four times as much looks alike
+TURNED = 0.1  # extra score for a rotated face: four rotations give four times as many false detections
 CROP_SIZE = 224
 
 
@@ -31,11 +31,11 @@ class FaceAnalyzer:
     """A detector and a recognizer."""
 
     def __init__(self, folder: Path, provider: Provider = Provider.auto) -> None:
-        """`folder` holds an InsightFace pack; raises as `load_pack`."""
+        """`folder` holds an InsightFace pack; raises the errors of `load_pack`."""
         self._detector, self._arcface, self.recognizer = load_pack(folder, provider)
 
     def analyze(self, images: Tensor, threshold: float = 0.5) -> list[PhotoFaces]:
-        """Finds and recognizes the visible faces of [B,H,W,3 or 4] in 0..1 RGB; one PhotoFaces for each picture."""
+        """Finds and recognizes the visible faces of [B,H,W,3 or 4] in 0..1 RGB; returns one PhotoFaces per picture."""
         pictures = [_bgr(image) for image in images]
         found = [self._find(bgr, threshold) for bgr in pictures]
         side = self._arcface.input_size[0]
@@ -48,7 +48,7 @@ class FaceAnalyzer:
         ]
 
     def _find(self, bgr: np.ndarray, threshold: float) -> list[Detection]:
-        """The faces of a picture at any turn. A turned face is often missed: where one may be, more are sought."""
+        """Finds the faces of a picture at any rotation; searches again where a rotated face is likely."""
         found, faint = self._found(bgr, self._search(bgr, threshold), threshold, [])
         if found and not faint and all(abs(face.turn) < MISSED for face in found):
             return found
@@ -61,7 +61,7 @@ class FaceAnalyzer:
     def _found(
         self, bgr: np.ndarray, seen: Sequence[Detection], threshold: float, known: Sequence[Detection]
     ) -> tuple[list[Detection], list[Detection]]:
-        """The known faces and the new ones among the seen; and the seen that are faint and may be turned faces."""
+        """Returns the known faces plus the new ones, and the low-score detections that may be rotated faces."""
         found = self._upright(bgr, [face for face in seen if face.score >= threshold], threshold, known)
         faint = [face for face in seen if face.score < threshold and _may_be_turned(face, found)]
         return self._upright(bgr, faint, threshold, found), faint
@@ -69,7 +69,7 @@ class FaceAnalyzer:
     def _upright(
         self, bgr: np.ndarray, seen: Sequence[Detection], threshold: float, known: Sequence[Detection]
     ) -> list[Detection]:
-        """The known faces, and those among the seen ones that are new and score enough."""
+        """Returns the known faces plus the new detections with enough score."""
         found, (height, width) = list(known), bgr.shape[:2]
         for face in seen:
             if any(_same_place(face, other) for other in found):
@@ -81,7 +81,7 @@ class FaceAnalyzer:
         return found
 
     def _search(self, bgr: np.ndarray, threshold: float) -> list[Detection]:
-        """All faces of a picture, and where there is none that scores enough, what is faint."""
+        """Returns all faces of a picture or, if none has enough score, the low-score detections."""
         longer = max(bgr.shape[:2])
         found = self._detect(bgr, threshold, [*USUAL_SIZES, LARGE_SIZE] if longer > LARGE_SIZE[0] else USUAL_SIZES)
         if not _any(found, threshold):
@@ -110,7 +110,7 @@ def _bgr(image: Tensor) -> np.ndarray:
     """[H,W,3 or 4] in 0..1 RGB, on white, to 8 bits in insightface's channel order; other values become 0 or 255."""
     import cv2
 
-    # One pass of OpenCV: torch's threads would keep the cores busy while those of the detector start.
+    # One pass of OpenCV: torch's threads would keep the cores busy while the detector's threads start.
     rgb = cv2.multiply(on_white(image).cpu().numpy(), np.full(4, 255.0), dtype=cv2.CV_8U)
     return cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
 
@@ -122,7 +122,7 @@ def _face(bgr: np.ndarray, found: Detection, embedding: Tensor) -> Face:
 
 
 def _may_be_turned(faint: Detection, found: Sequence[Detection]) -> bool:
-    """Whether a faint face is large enough to identify, and sure enough or so large that it would be chosen."""
+    """Returns whether a low-score face is large enough to identify, and has enough score or would be chosen by size."""
     largest = max((face.side for face in found), default=0.0)
     matters = faint.score >= FAINT or faint.side > LARGER * largest
     return faint.side >= SMALLEST and matters and not any(_same_place(faint, other) for other in found)
@@ -133,7 +133,7 @@ def _any(found: Sequence[Detection], threshold: float) -> bool:
 
 
 def _turned_back(found: Detection, quarters: int, turned: np.ndarray) -> Detection:
-    """A face of a picture that numpy.rot90 has turned, in pixels of the picture before."""
+    """Maps a face from a picture that numpy.rot90 rotated back to pixels of the original picture."""
     height, width = turned.shape[:2]
     for _ in range(quarters):
         found = found.quarter_back(height)

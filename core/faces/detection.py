@@ -11,7 +11,7 @@ from torch.nn.functional import normalize
 from ..boxes import Box
 from ..errors import ConsistentFaceError, FaceTooSmallError, NoFaceError
 
-TURNED = 45.0  # degrees from which a report tells of a turned head
+TURNED = 45.0  # degrees from which a report mentions a rotated head
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +43,7 @@ class Face:
 
 @dataclass(frozen=True)
 class Recognizer:
-    """The model that made the embeddings: only those of the same model can be compared."""
+    """The model that made the embeddings; only embeddings of the same model can be compared."""
 
     name: str
     sha256: str
@@ -65,7 +65,7 @@ class PhotoFaces:
 
 @dataclass(frozen=True, eq=False)
 class Faces:
-    """The pictures in which a face was chosen; empty when there was none to look at."""
+    """The pictures with a chosen face; empty if there was no picture."""
 
     photos: tuple[PhotoFaces, ...]
     recognizer: Recognizer
@@ -90,7 +90,7 @@ class WithoutFace(Enum):
 
 @dataclass(frozen=True)
 class Choice:
-    """Which faces of a picture are used. `index` holds numbers from 1, as drawn on the overlay."""
+    """Which faces of a picture are used. `index` holds numbers from 1, as on the overlay."""
 
     select: Select = Select.largest
     index: str = "1"
@@ -102,8 +102,8 @@ def choose_faces(
 ) -> tuple[list[PhotoFaces], str]:
     """Marks the chosen faces of each picture and reports on every picture in one line.
 
-    A picture without a usable face raises NoFaceError (`error`) or stays without a chosen one (`skip`, `bypass`);
-    `skip` raises when no picture is left.
+    A picture without a usable face raises NoFaceError (`error`) or gets no chosen face (`skip`, `bypass`); `skip`
+    raises NoFaceError when no picture is left.
     """
     marked, lines = [], []
     for number, photo in enumerate(found, 1):
@@ -122,7 +122,7 @@ def choose_faces(
 
 
 def choose(photo: PhotoFaces, choice: Choice, where: str) -> tuple[int, ...]:
-    """The positions of the chosen faces in `photo.faces`, at least one; NoFaceError names the picture `where`."""
+    """Returns the positions of the chosen faces in `photo.faces`, at least one; NoFaceError names `where`."""
     if not photo.faces:
         raise NoFaceError(
             f"No face was found in {where} ({photo.width}x{photo.height}); use a photo that shows the face from the "
@@ -171,5 +171,5 @@ def _describe(photo: PhotoFaces, where: str) -> str:
 
 
 def turned_by(turn: float) -> str:
-    """A turn in degrees clockwise, in words."""
+    """Describes a clockwise rotation in degrees."""
     return f"turned by {abs(turn):.0f} degrees {'clockwise' if turn > 0 else 'counterclockwise'}"

@@ -12,7 +12,7 @@ from .detection import Faces
 
 
 def mask_faces(faces: Faces | None, boxes: Any, size: tuple[int, int], grow: float, feather: float) -> Tensor:
-    """A mask for each face of a picture and for each box; a size of 0 is that of the faces' picture."""
+    """Makes one mask per face of a picture and per box; a size of 0 means the size of the faces' picture."""
     places: list[Box] = []
     width, height = size
     if faces is not None:
@@ -31,17 +31,17 @@ def mask_faces(faces: Faces | None, boxes: Any, size: tuple[int, int], grow: flo
 
 
 def mask_boxes(boxes: Sequence[Box], width: int, height: int, grow: float, feather: float) -> Tensor:
-    """A mask [P, height, width] for each box: 1 inside, 0 outside.
+    """Makes one mask per box, [P, height, width]: 1 inside, 0 outside.
 
-    `grow` widens a box on each side by this part of its size; `feather` is the part of its size over which its edge
-    fades. Where masks meet they share: their sum is never above 1.
+    `grow` extends a box on each side, and `feather` is the width of its soft edge, both as shares of the box's size.
+    Where masks overlap, their sum is at most 1.
     """
     masks = torch.stack([_mask(box, width, height, grow, feather) for box in boxes])
     return masks / masks.sum(0).clamp(min=1)
 
 
 def boxes_of_faces(faces: Faces) -> tuple[list[Box], int, int]:
-    """The boxes of the chosen faces and the size of their picture; raises unless it is one picture with a face."""
+    """Returns the boxes of the chosen faces and the size of their picture; raises unless one picture has a face."""
     if len(faces.photos) != 1:
         raise NoFaceError(
             f"Mask Faces needs the faces of one picture, but was given those of {len(faces.photos)}: connect "
@@ -52,7 +52,7 @@ def boxes_of_faces(faces: Faces) -> tuple[list[Box], int, int]:
 
 
 def boxes_of_any(boxes: Any) -> list[Box]:
-    """ComfyUI's bounding boxes: one, a list, or a list for each picture, of which the first counts."""
+    """Reads ComfyUI's bounding boxes: one, a list, or one list per picture, of which the first is used."""
     if isinstance(boxes, Mapping):
         boxes = [boxes]
     if boxes and not isinstance(boxes[0], Mapping):

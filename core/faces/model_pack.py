@@ -21,7 +21,7 @@ class Provider(Enum):
 
 
 class Detector(Protocol):
-    """What is used of insightface's SCRFD."""
+    """The used part of insightface's SCRFD."""
 
     det_thresh: float
 
@@ -29,7 +29,7 @@ class Detector(Protocol):
 
 
 class ArcFace(Protocol):
-    """What is used of insightface's ArcFaceONNX; `input_shape[0]` is a number where the file has a fixed batch."""
+    """The used part of insightface's ArcFaceONNX; `input_shape[0]` is a number if the batch size is fixed."""
 
     input_shape: list[Any]
     input_size: tuple[int, int]
@@ -46,7 +46,7 @@ class Pack(NamedTuple):
 def load_pack(folder: Path, provider: Provider) -> Pack:
     """Loads the first detector and the first recognizer of a folder and nothing else; never downloads.
 
-    Raises WrongModelError when a file is damaged, or the folder lacks one of the two.
+    Raises WrongModelError if a file is damaged or one of the two is missing.
     """
     providers = _providers(provider)
     paths = sorted(folder.glob("*.onnx"))
@@ -75,7 +75,7 @@ def _providers(provider: Provider) -> list[str]:
 
 
 def _kind(path: Path) -> str | None:
-    """What an ONNX file is, by its graph as insightface tells them apart, without making a session."""
+    """Returns the kind of an ONNX file by its graph, with the rules of insightface, without opening a session."""
     import onnx
     from google.protobuf.message import DecodeError
 
@@ -101,7 +101,7 @@ def _load(path: Path, providers: list[str], provider: Provider) -> Any:
     from onnxruntime.capi import onnxruntime_pybind11_state as ort  # pyright: ignore[reportAttributeAccessIssue]
 
     options = onnxruntime.SessionOptions()
-    # The detector's threads would go on spinning while the recognizer's want the same cores: twice the time on two.
+    # The detector's threads would spin while the recognizer needs the same cores: twice the time on two cores.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3  # it warns of every batch: the recognizer's file says that it gives one row
     try:

@@ -10,16 +10,16 @@ from torch import Tensor
 from ..image import to_picture
 from .detection import PhotoFaces
 
-MIN_SIDE = 512  # smaller pictures are enlarged: no label is readable on them
+MIN_SIDE = 512  # smaller pictures are enlarged, because labels are unreadable on them
 CHOSEN = (46, 204, 113)
 OTHER = (235, 235, 235)
 INK = (20, 20, 20)
 
 
 def draw_overlay(images: Tensor, photos: Sequence[PhotoFaces]) -> Tensor:
-    """Draws each picture's faces on [B,H,W,3]; the result is larger where the pictures' longer side is below 512.
+    """Draws each picture's faces on [B,H,W,3]; enlarges pictures whose longer side is below 512.
 
-    Without a picture it says so on one, since ComfyUI's Preview Image fails on an empty batch.
+    Without a picture it draws one with a message, because ComfyUI's Preview Image fails on an empty batch.
     """
     drawn = [_draw(image, photo) for image, photo in zip(images, photos, strict=True)] or [_no_photo()]
     return torch.stack([torch.from_numpy(np.array(picture).astype(np.float32) / 255) for picture in drawn])

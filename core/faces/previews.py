@@ -1,6 +1,6 @@
 """Encodes previews for the graph editor: thumbnails, and the places of their faces, as JSON.
 
-The pictures travel in ComfyUI's own messages, so that no file of a face is left in its folders.
+The pictures are sent in ComfyUI's messages, so that no file of a face stays in its folders.
 """
 
 import base64
@@ -18,10 +18,10 @@ FACE_SIDE, FACES = 256, 16
 
 
 def found_faces(images: Tensor, photos: Sequence[PhotoFaces]) -> list[dict[str, object]]:
-    """Of [B,H,W,3]: for each picture a small JPEG as data URI, and its faces from the left.
+    """Returns per picture of [B,H,W,3] a thumbnail as JPEG data URI, and its faces from the left.
 
-    A face's `box` (left, top, right, bottom) is in shares of the picture's sides, its `size` in pixels of the picture
-    as it came.
+    A face's `box` (left, top, right, bottom) is in shares of the picture's sides, its `size` in pixels of the original
+    picture.
     """
     return [
         {
@@ -40,7 +40,7 @@ def found_faces(images: Tensor, photos: Sequence[PhotoFaces]) -> list[dict[str, 
 
 
 def before_and_after(before: Tensor, after: Tensor, regions: Sequence[Region]) -> list[dict[str, str]]:
-    """Of each region of [B,H,W,C] both crops, upright, as small JPEGs in data URIs."""
+    """Returns both crops of each region of [B,H,W,C], upright, as thumbnails in JPEG data URIs."""
     pair = {"before": before, "after": after}
     return [
         {name: _data_uri(upright(cut(images, region), region), FACE_SIDE) for name, images in pair.items()}

@@ -11,7 +11,7 @@ from .detection import Face
 
 
 class Quality(NamedTuple):
-    """Each is between 0 and 1."""
+    """The factors of a face's quality, each between 0 and 1."""
 
     size: float  # 1/2 at 112 pixels, the recognizer's input
     score: float
@@ -33,9 +33,9 @@ def quality(face: Face) -> Quality:
 
 
 def _sharpness(crop: Tensor) -> float:
-    """Variance of the Laplacian, which is about 30 in the crops of slightly soft photos: they get 1/2.
+    """Rates the sharpness by the variance of the Laplacian; crops of slightly soft photos have about 30 and get 1/2.
 
-    A crop that reaches beyond its photo is black there: that edge says nothing of the photo.
+    A crop that reaches beyond its photo is black there; that edge does not count.
     """
     laplacian = torch.tensor([[[[0.0, 1, 0], [1, -4, 1], [0, 1, 0]]]])
     edges = conv2d(crop.mean(-1)[None, None] * 255, laplacian)
@@ -46,17 +46,17 @@ def _sharpness(crop: Tensor) -> float:
 
 
 def _frontal(points: np.ndarray) -> float:
-    """1 where the nose stands midway between the eyes, falling to 0.1 where it stands above one of them."""
+    """Returns 1 if the nose is midway between the eyes, falling to 0.1 if it is below one of them."""
     return float(np.clip(1 - _turn(points), 0.1, 1))
 
 
 def yaw(points: np.ndarray) -> float:
-    """About how far a head is turned to a side, in degrees."""
+    """Estimates the yaw of a head in degrees."""
     return float(np.degrees(np.arctan(1.35 * _turn(points))))  # between what two models of a head give, 1.2 and 1.5
 
 
 def _turn(points: np.ndarray) -> float:
-    """How far the nose stands from midway between the eyes, in halves of their distance."""
+    """Returns the distance of the nose from the middle of the eyes, in halves of the eye distance."""
     left, right, nose = points[:3]
     eyes = right - left
     return abs(float(2 * (nose - (left + right) / 2) @ eyes / (eyes @ eyes)))

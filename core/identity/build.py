@@ -15,12 +15,12 @@ from ..image import on_white
 from .recognizers import SAME_PERSON
 
 CROP = 224  # pixels of a crop's side
-UNLIKE = 0.6  # of the others' similarity: less makes an outlier
+UNLIKE = 0.6  # of the others' similarity: a face below this share is an outlier
 
 
 @dataclass(frozen=True, eq=False)
 class Identity:
-    """What is known of one person; with no face (`is_empty`) it stands for nobody."""
+    """The identity of one person; without any face (`is_empty`) it represents nobody."""
 
     embeddings: Tensor  # [N,512] float32, as the recognizer gives them; [N,0] of crops that none has read
     crops: Tensor  # [N,224,224,3] float32 0..1 RGB in steps of 1/255, aligned
@@ -48,9 +48,9 @@ class Strangers(Enum):
 
 @dataclass(frozen=True, eq=False)
 class Finding:
-    """What became of one face.
+    """The result for one face: kept or dropped, and why.
 
-    `similarity` is to the other faces that were kept, None where there is no other; `limit` is that of this person.
+    `similarity` is the similarity to the other kept faces, None without others; `limit` is the limit of this person.
     """
 
     face: Face
@@ -71,9 +71,9 @@ class Finding:
 def build_identity(
     groups: Sequence[Faces], strangers: Strangers = Strangers.drop, same_person: float = SAME_PERSON
 ) -> tuple[Identity, tuple[Finding, ...]]:
-    """Joins the chosen faces into one identity, weighted by quality; faces of someone else are left out.
+    """Joins the chosen faces into one identity, weighted by quality; leaves out the faces of other people.
 
-    Raises IdentityError when the faces were analyzed by different recognizers. No face at all gives the empty identity.
+    Raises IdentityError when the faces were analyzed by different recognizers. Without a face the identity is empty.
     """
     groups = [group for group in groups if group.chosen]
     if not groups:
@@ -95,9 +95,9 @@ def build_identity(
 
 
 def from_crops(images: Tensor) -> Identity:
-    """An identity of pictures [N,H,W,3 or 4] that show one face each, for adapters that read no embeddings.
+    """Makes an identity from pictures [N,H,W,3 or 4] of one face each, for adapters that read no embeddings.
 
-    The middle square is taken. No picture gives the empty identity.
+    It uses the middle square. Without a picture it returns the empty identity.
     """
     if len(images) == 0:
         return Identity.empty()
@@ -110,7 +110,7 @@ def from_crops(images: Tensor) -> Identity:
 
 
 def describe(identity: Identity, findings: Sequence[Finding]) -> str:
-    """One line on all faces, and one on each."""
+    """Returns one line about all faces, and one per face."""
     if identity.recognizer is None:
         return "No face: the identity is empty and changes nothing."
     dropped = sum(not finding.kept for finding in findings)
@@ -128,10 +128,10 @@ def _check_recognizer(groups: Sequence[Faces]) -> None:
 
 
 def _one_person(units: Tensor, shares: Tensor, same_person: float) -> tuple[Tensor, float]:
-    """Which faces are those of the person whom most of the quality shows, and the similarity that it takes.
+    """Returns which faces belong to the person with the most quality in sum, and the limit of similarity for them.
 
-    Of two strangers the better face stays. Among three faces and more, one much less alike than they are is dropped
-    even above `same_person`: a sister, or a bad photo.
+    Of two different people the face with the higher quality stays. Among three or more faces, one with a much lower
+    similarity than the rest is dropped even above `same_person`: a sister, or a bad photo.
     """
     alike = units @ units.T >= same_person
     alike.fill_diagonal_(True)

@@ -15,7 +15,7 @@ TENSORS = {"embeddings", "crops", "weights"}
 
 
 def to_file(identity: Identity) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors, the crops as bytes, and metadata: the recognizer, its sha256, and the licence that it imposes."""
+    """Returns tensors (the crops as bytes) and metadata: the recognizer, its sha256, and its licence."""
     if identity.is_empty:
         raise IdentityError("The identity is empty, so there is nothing to save: connect one with a face.")
     metadata = {"format": FORMAT}
@@ -32,7 +32,7 @@ def to_file(identity: Identity) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def from_file(name: str, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Identity:
-    """The identity, as it was saved to the last bit; raises IdentityError for any other content."""
+    """Returns the saved identity, bit for bit; raises IdentityError for any other content."""
     if metadata.get("format") != FORMAT or tensors.keys() != TENSORS:
         found = ", ".join(sorted(tensors)[:4]) or "no tensor"
         raise IdentityError(

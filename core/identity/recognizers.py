@@ -19,7 +19,7 @@ KNOWN = {  # by sha256
     "9cc6e4a75f0e2bf0b1aed94578f144d15175f357bdc05e815e5c4a02b319eb4f": Known("w600k_mbf", "buffalo_s", INSIGHTFACE),
     "a7933ea5330113b01c9b60351d8f4c33003f145d8470ac5f0e52ee2effe25c60": Known("AuraFace", "auraface", APACHE),
 }
-# Similarity (cosine) from which two faces are said to be one person's. Measured with w600k_mbf: different people reach
+# Similarity (cosine) from which two faces count as one person's. Measured with w600k_mbf: different people reach
 # 0.23 on faces of 60 pixels and more, 0.38 on faces of 35; one person's pictures are at 0.82 and more, and at 0.87
 # with the face reduced to 32 pixels. The others have the same loss and scale.
 SAME_PERSON = 0.4

@@ -17,7 +17,7 @@ PAPER, INK, FAINT = (24, 26, 30), (240, 240, 240), (160, 164, 170)
 
 
 def draw_report(findings: Sequence[Finding]) -> Tensor:
-    """A card for each face, on one picture [1,H,W,3]; without a face it says so."""
+    """Draws one card per face on one picture [1,H,W,3]; without a face it draws a message."""
     columns, rows = min(max(len(findings), 1), COLUMNS), max(1, -(-len(findings) // COLUMNS))
     size = GAP + columns * (CROP + GAP), GAP + rows * (CROP + WORDS + GAP)
     picture = Image.new("RGB", size if findings else (size[0], 96), PAPER)

@@ -11,7 +11,7 @@ from .recognizers import SAME_PERSON
 
 @dataclass(frozen=True)
 class Score:
-    """Of one picture: the cosine of the identity and the face most like it, and that face's number; None without."""
+    """The similarity (cosine) of a picture's most similar face, and the number of that face; None without a face."""
 
     similarity: float | None = None
     face: int | None = None
@@ -19,7 +19,7 @@ class Score:
 
     @property
     def value(self) -> float:
-        """The similarity as a number: 0, that of strangers, where there is no face."""
+        """The similarity as a number; 0, as for strangers, if there is no face."""
         return 0.0 if self.similarity is None else self.similarity
 
     def same(self, same_person: float) -> bool:
@@ -27,7 +27,7 @@ class Score:
 
 
 def score(photos: Sequence[PhotoFaces], identity: Identity, recognizer: Recognizer) -> list[Score]:
-    """A score for each picture; raises IdentityError when its faces cannot be compared with the identity."""
+    """Returns one score per picture; raises IdentityError if its faces cannot be compared with the identity."""
     if identity.is_empty:
         return [Score() for _ in photos]
     if identity.recognizer is None or identity.recognizer.sha256 != recognizer.sha256:
@@ -49,14 +49,14 @@ def _best(photo: PhotoFaces, identity: Identity) -> Score:
 
 
 def ranking(scores: Sequence[Score]) -> list[int]:
-    """The pictures' positions, the most alike first; those without a face last, else in their order."""
+    """Returns the pictures' positions, the most similar first, pictures without a face last, ties in their order."""
     return sorted(range(len(scores)), key=lambda i: 2.0 if (found := scores[i].similarity) is None else -found)
 
 
 def describe(
     scores: Sequence[Score], identity: Identity, recognizer: Recognizer, same_person: float = SAME_PERSON
 ) -> str:
-    """The verdict on each picture in a line, and by which threshold it was reached."""
+    """Returns one line per picture with its verdict, and one with the threshold and the recognizer."""
     if identity.is_empty:
         return "The identity is empty: there is nobody to compare with."
     lines = [_sentence(number, each, same_person) for number, each in enumerate(scores, 1)]

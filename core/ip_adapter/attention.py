@@ -19,12 +19,11 @@ class Attention(Protocol):
 
 
 class IdentityAttention:
-    """Replaces the attention of one layer; called as ComfyUI calls it, before the layer's output projection.
+    """Replaces the attention of one layer; ComfyUI calls it before the layer's output projection.
 
-    `previous` is the replacement that stood here, or None, a callable of the same form that may have the methods
-    below; it still makes the layer's own result. Picture i of the batch shows person i, beginning again when there
-    are fewer people. The tokens are never changed; their rows in the batch's order, on its device, are kept until the
-    end of sampling.
+    `previous` is the earlier replacement of this layer, or None: a callable of the same form that may have the methods
+    below; it still computes the layer's own result. Picture i of the batch shows person i, modulo the number of people.
+    The tokens never change; a copy in the batch's order, on its device, is kept until the end of sampling.
     """
 
     def __init__(self, tokens: LayerTokens, scope: Scope, attention: Attention, previous: Any = None) -> None:
@@ -58,12 +57,12 @@ class IdentityAttention:
         return self._rows[key]
 
     def to(self, target: torch.device | torch.dtype) -> "IdentityAttention":
-        """ComfyUI announces a device or dtype; ours follows the pictures, but the replacement below may want it."""
+        """Passes the device or dtype from ComfyUI to the previous replacement; this one follows the pictures."""
         moved = self.previous.to(target) if hasattr(self.previous, "to") else self.previous
         return self if moved is self.previous else IdentityAttention(self.tokens, self.scope, self.attention, moved)
 
     def add(self, *_: Any, **__: Any) -> None:
-        """How ComfyUI_IPAdapter_plus joins what stands in a layer: it would change all models that share it."""
+        """Refuses ComfyUI_IPAdapter_plus, which calls this to add itself and would change all models that share it."""
         raise IdentityError(
             "Another IP-Adapter comes after Apply Identity, and its pack would change the model that went in: put "
             "Apply Identity after it."
@@ -73,7 +72,7 @@ class IdentityAttention:
         return self.previous.models() if hasattr(self.previous, "models") else []
 
     def cleanup(self) -> None:
-        """ComfyUI calls this at the end of sampling: nothing stays on the device."""
+        """Frees the device memory; ComfyUI calls this at the end of sampling."""
         self._rows = {}
         self.scope.forget()
         if hasattr(self.previous, "cleanup"):

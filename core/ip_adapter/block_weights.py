@@ -13,7 +13,7 @@ Place = tuple[str, int]  # of a block, as the attention patches name it
 
 
 class Curve(Enum):
-    """The weight along the UNet, where the picture passes from the first block by the middle one to the last."""
+    """The weight along the UNet, from the first block through the middle block to the last."""
 
     flat = "flat"
     rising = "rising"
@@ -32,7 +32,7 @@ HEIGHTS = {  # at a depth of 0..1, where 0.5 is the middle block
 
 
 class Scaling(Enum):
-    """What carries the weight: values alone, or the keys too, which makes a low weight vaguer as well as weaker."""
+    """What the weight scales: values alone, or keys too, which makes attention less selective at a low weight."""
 
     values = "values"
     keys_and_values = "keys and values"
@@ -46,7 +46,7 @@ RULE = re.compile(r"(\d+)(?:\s*-\s*(\d+))?\s*:\s*(\d*\.?\d+)")
 class Strength:
     """`blocks` holds exceptions to the curve, "1-4: 0.5, 7: 0": blocks are counted from 1 along the UNet.
 
-    Raises IdentityError when a number is out of range.
+    Raises IdentityError if a number is out of range.
     """
 
     weight: float = 1.0
@@ -63,7 +63,7 @@ class Strength:
                 raise IdentityError(f"The {name} is {value}: set it between 0 and {highest:g}.")
 
     def of(self, layers: Sequence[CrossAttention]) -> list[float]:
-        """The weight of each layer. Layers of one block share theirs: 16 blocks in SD1.5, 11 in SDXL."""
+        """Returns the weight of each layer. Layers of one block share a weight: 16 blocks in SD1.5, 11 in SDXL."""
         places = [(layer.block, layer.number) for layer in layers]
         along = sorted(set(places), key=lambda place: (ORDER.index(place[0]), place[1]))
         factors = {place: HEIGHTS[self.curve](_depth(place, along)) for place in along}

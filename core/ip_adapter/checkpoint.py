@@ -19,9 +19,9 @@ LAYER_KEY = re.compile(r"(\d+)\.to_k_ip\.weight")
 
 @dataclass(frozen=True, eq=False)
 class Adapter:
-    """An adapter's file. `keys` and `values` [hidden, context]: one matrix a cross-attention, the middle block last.
+    """An adapter's file. `keys` and `values` [hidden, context]: one matrix per cross-attention, the middle block last.
 
-    `lora` keeps the names of the file, `{n}.to_q_lora.down.weight`: n counts the self- and cross-attentions in turn.
+    `lora` keeps the names of the file, `{n}.to_q_lora.down.weight`: n counts self- and cross-attentions alternately.
     `digest` gives the file's sha256, which takes seconds; `metadata` is that of a .safetensors file.
     """
 
@@ -40,12 +40,12 @@ class Adapter:
 
     @property
     def embedding(self) -> int | None:
-        """Width of the face embeddings that it reads; None when it reads none."""
+        """Width of the face embeddings that the adapter reads; None if it reads none."""
         return self._width(EMBEDDING)
 
     @property
     def sight(self) -> int | None:
-        """Width of the CLIP vision states that it reads; None when it reads none."""
+        """Width of the CLIP vision states that the adapter reads; None if it reads none."""
         return self._width(SIGHT)
 
     def _width(self, readers: Mapping[Kind, str]) -> int | None:
@@ -59,7 +59,7 @@ def read_adapter(
     setting: str = AUTO,
     metadata: Mapping[str, str] | None = None,
 ) -> Adapter:
-    """An adapter from a file's content: two dictionaries, or flat names with prefixes (.safetensors)."""
+    """Makes an adapter from a file's content: two dictionaries, or flat names with prefixes (.safetensors)."""
     projection = _part(tensors, "image_proj")
     layers = _part(tensors, "ip_adapter") or _part(tensors, "adapter_modules")
     if not projection or not layers:
@@ -102,7 +102,7 @@ def _check(kind: Kind, projection: Mapping[str, Tensor], layers: Mapping[str, Te
 
 
 def check_identity(adapter: Adapter, identity: Identity, sees: bool) -> None:
-    """Raises IdentityError when the adapter cannot encode the identity; `sees`: CLIP vision is at hand."""
+    """Raises IdentityError if the adapter cannot encode the identity; `sees`: CLIP vision is connected."""
     if adapter.embedding is not None:
         _check_embeddings(adapter.name, adapter.embedding, identity)
         if identity.recognizer is not None:
@@ -130,10 +130,10 @@ def _check_embeddings(name: str, wanted: int, identity: Identity) -> None:
 
 
 def trained_with(adapter: Adapter) -> str | None:
-    """The recognizer that an adapter's embeddings must come from, or None where nothing tells.
+    """Returns the recognizer with which an adapter was trained, or None if it is unknown.
 
-    A .safetensors file may name it in its metadata (name or sha256); of a published file it is known by the file's
-    sha256, and of Kolors' adapters by their shape: those give its sha256.
+    A .safetensors file may name it in its metadata (name or sha256). A published file is known by its sha256, Kolors'
+    adapters by their shape; for these the recognizer's sha256 is returned.
     """
     if named := adapter.metadata.get("recogniser"):
         return named
@@ -143,7 +143,7 @@ def trained_with(adapter: Adapter) -> str | None:
 
 
 def describe_recognizer(adapter: Adapter) -> str:
-    """One sentence on the recognizer that an adapter was trained with; nothing where it reads no embeddings."""
+    """Describes the recognizer of an adapter in one sentence; empty if the adapter reads no embeddings."""
     if adapter.embedding is None:
         return ""
     wanted = trained_with(adapter)
@@ -157,9 +157,9 @@ def describe_recognizer(adapter: Adapter) -> str:
 
 
 def _check_recognizer(adapter: Adapter, found: Recognizer) -> None:
-    """Embeddings of two recognizers look alike, but mean nothing to each other.
+    """Refuses embeddings of another recognizer: they have the same shape but cannot be compared.
 
-    A recognizer that nobody knows may be a known one converted, so it may pass.
+    An unknown recognizer may be a converted copy of a known one, so it is accepted.
     """
     if "recogniser" not in adapter.metadata and not _can_differ(adapter, found):
         return
@@ -175,13 +175,13 @@ def _check_recognizer(adapter: Adapter, found: Recognizer) -> None:
 
 
 def _can_differ(adapter: Adapter, found: Recognizer) -> bool:
-    """Whether the file must be hashed: all published adapters of the other shapes were trained with buffalo_l's."""
+    """Returns whether the file must be hashed: published adapters of other shapes were all trained with buffalo_l."""
     of_others = adapter.kind is Kind.PORTRAIT_UNNORM or adapter.context == KOLORS_CONTEXT
     return found.sha256 in KNOWN and (found.sha256 != BUFFALO_L or of_others)
 
 
 def check_sight(adapter: Adapter, width: int) -> None:
-    """Raises WrongModelError when CLIP vision states of this width are not what the adapter reads."""
+    """Raises WrongModelError if the adapter does not read CLIP vision states of this width."""
     if width != adapter.sight:
         raise WrongModelError(
             f'"{adapter.name}" reads CLIP vision states of width {adapter.sight}, but the connected CLIP vision gives '

@@ -18,10 +18,10 @@ from .variants import Kind
 
 @dataclass(frozen=True, eq=False)
 class LayerTokens:
-    """Identities' part of one layer: keys and values [2, P, T, hidden] of P people.
+    """The identity tokens of one layer: keys and values [2, P, T, hidden] of P people.
 
-    Row 0 goes with the positive prompt, row 1 with all others. `counts` are each person's own tokens where some have
-    fewer than T: what follows them is padding, that nothing may attend to.
+    Row 0 belongs to the positive prompt, row 1 to all others. `counts` is each person's number of tokens if some have
+    fewer than T; the rest is padding, which attention must ignore.
     """
 
     keys: Tensor
@@ -33,7 +33,7 @@ class LayerTokens:
         return LayerTokens(self.keys[:, one, own], self.values[:, one, own])
 
     def mask(self) -> Tensor | None:
-        """[P, 1, T] for attention to add to its scores: minus infinity at the padding; None where there is none."""
+        """The mask [P, 1, T] that is added to the scores: minus infinity at the padding; None without padding."""
         if not self.counts:
             return None
         padding = torch.arange(self.keys.shape[2]) >= torch.tensor(self.counts).view(-1, 1, 1)
@@ -45,11 +45,11 @@ Layers = tuple[LayerTokens, ...]
 
 @dataclass(frozen=True, eq=False)
 class EncodedIdentity:
-    """What sampling needs of an identity: `base` as it is, and `structure` scaled by the structure weight.
+    """The encoded identity for sampling: `base` unscaled, and `structure` scaled by the structure weight.
 
     Keys and values are linear in the tokens, since their matrices have no bias; so both parts are encoded once and
-    the weights stay free to change. `structure` is None in kinds that have none, and where CLIP vision was missing.
-    Of several people each picture of a batch shows one in turn, or, `together`, every picture shows all.
+    the weights can change later. `structure` is None for kinds without structure, and without CLIP vision. With several
+    people, each picture of a batch shows one of them in turn or, with `together`, every picture shows all.
     """
 
     source: str = ""
@@ -69,9 +69,9 @@ class EncodedIdentity:
         return self.base[0].keys.shape[1] if self.base else 0
 
     def weighted(self, weights: Sequence[float], structure: float, keys_too: bool = False) -> Layers:
-        """The layers' tokens, each layer at its weight; attention is linear in the values, so they carry it.
+        """Returns the layers' tokens scaled by each layer's weight; attention is linear in the values.
 
-        With `keys_too` the keys carry it as well: a low weight then also makes attention to the face less selective.
+        With `keys_too` the keys are scaled too: a low weight then also makes attention to the face less selective.
         """
         if self.structure is None and self.kind is Kind.PLUS_V2 and structure != 0:
             raise IdentityError(
@@ -93,9 +93,9 @@ def encode(adapter: Adapter, tokens: Tensor, structure: Tensor | None) -> Encode
 
 
 def combine(people: Sequence[EncodedIdentity], together: bool) -> EncodedIdentity:
-    """Several people in one value, in their order; an empty one adds no face to its pictures.
+    """Combines several people into one value, in their order; an empty one adds no face to its pictures.
 
-    Raises IdentityError when they were encoded by different adapters, or only some with CLIP vision.
+    Raises IdentityError if they were encoded by different adapters, or only some with CLIP vision.
     """
     present = [person for person in people if not person.is_empty]
     if not present:
@@ -133,7 +133,7 @@ def _added(base: Layers, structure: Layers, scale: float) -> Layers:
 
 
 def _stacked(people: Sequence[Layers]) -> Layers:
-    """Side by side; who has fewer tokens (Portrait of fewer faces) is padded, and nobody is all zeros."""
+    """Stacks people side by side; pads people with fewer tokens (Portrait of fewer faces); an empty one is all zeros."""
     present = [person for person in people if person]
     longest = max(person[0].keys.shape[2] for person in present)
     counts = tuple(count for person in people for count in (_counts(person[0]) if person else (longest,)))

@@ -1,8 +1,8 @@
 """Projects a person into tokens: one network per adapter kind, named and shaped as in the published files.
 
 Written from the IP-Adapter paper (arXiv:2308.06721) and the reference at github.com/tencent-ailab/IP-Adapter
-(Apache-2.0). Every size is read from the tensors. Each network has `read`, which gives the tokens [2, T, context] of
-a person, row 0, and of nobody, row 1; and those of the structure, where a setting scales it, or None.
+(Apache-2.0). Every size is read from the tensors. Each network has `read`, which returns the tokens [2, T, context]
+of a person (row 0) and of nobody (row 1), and the tokens of the structure if a setting scales it, or None.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ Tokens = tuple[Tensor, Tensor | None]
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """A person as the networks read one: N faces, with E numbers each."""
+    """The input of the networks for one person: N faces with embeddings of E numbers."""
 
     embeddings: Tensor  # [N, E], as the recognizer gives them
     unit: Tensor  # [E], of all faces together
@@ -54,7 +54,7 @@ class FaceProjection(nn.Module):
 
 
 class PlusProjection(FaceProjection):
-    """FaceID Plus and Plus v2: the same tokens, and what CLIP vision saw of the face, gathered by them."""
+    """FaceID Plus and Plus v2: the same tokens also gather the CLIP vision states of the face."""
 
     def __init__(self, weights: Mapping[str, Tensor], ops: Any) -> None:
         super().__init__(weights, ops)
@@ -63,7 +63,7 @@ class PlusProjection(FaceProjection):
         self.perceiver_resampler = Resampler(part, ops)
 
     def read(self, person: Reading) -> Tokens:
-        """The structure of several crops is their mean by shares; without sight there is none."""
+        """Averages the structure of several crops by their shares; without CLIP vision there is no structure."""
         tokens, _ = super().read(person)
         if person.sight is None or person.blank is None:
             return tokens, None
@@ -73,7 +73,7 @@ class PlusProjection(FaceProjection):
 
 
 class PlusV1Projection(PlusProjection):
-    """FaceID Plus has no shortcut past CLIP vision: its structure is all, and nothing scales it."""
+    """FaceID Plus has no shortcut past CLIP vision: all of its tokens are structure, unscaled."""
 
     def read(self, person: Reading) -> Tokens:
         tokens, structure = super().read(person)
@@ -89,7 +89,7 @@ class PortraitProjection(FaceProjection):
 
 
 class LatentProjection(Resampler):
-    """Learned tokens that look at a sequence."""
+    """Learned tokens that attend to a sequence."""
 
     def __init__(self, weights: Mapping[str, Tensor], ops: Any) -> None:
         super().__init__(weights, ops)
@@ -102,7 +102,7 @@ class LatentProjection(Resampler):
 
 
 class UnnormProjection(LatentProjection):
-    """Portrait unnorm: they look at each face's embedding, which is not brought to length 1."""
+    """Portrait unnorm: the tokens attend to each face's embedding, which is not normalized."""
 
     def read(self, person: Reading) -> Tokens:
         faces = person.embeddings.unsqueeze(1)
@@ -110,7 +110,7 @@ class UnnormProjection(LatentProjection):
 
 
 class PlusFaceProjection(LatentProjection):
-    """Plus Face: they look at what CLIP vision saw of each crop."""
+    """Plus Face: the tokens attend to the CLIP vision states of each crop."""
 
     def read(self, person: Reading) -> Tokens:
         assert person.sight is not None and person.blank is not None
@@ -133,7 +133,7 @@ class FullFaceProjection(nn.Module):
 
 
 def _side_by_side(faces: Tensor, nobody: Tensor) -> Tensor:
-    """[N, T, context] and [1, T, context] -> [2, N*T, context]: to attention, nobody N times is nobody once."""
+    """Joins [N, T, context] and [1, T, context] to [2, N*T, context]; repeating nobody does not change attention."""
     return torch.stack([faces.flatten(0, 1), nobody.expand_as(faces).flatten(0, 1)])
 
 
@@ -150,10 +150,10 @@ NETWORKS: Mapping[Kind, type[Projection]] = {
 
 
 def build_projection(kind: Kind, weights: Mapping[str, Tensor], ops: Any = nn) -> Projection:
-    """The network of a file's `image_proj` tensors, which it shares and does not copy.
+    """Builds the network of a file's `image_proj` tensors; it shares them without a copy.
 
     `ops` makes the layers: torch.nn, or ComfyUI's operations, which keep weights where its memory manager wants them.
-    Raises LookupError, ValueError or RuntimeError when the tensors are not those of such a network.
+    Raises LookupError, ValueError or RuntimeError if the tensors belong to no such network.
     """
     with torch.device("meta"):
         projection = NETWORKS[kind](weights, ops)

@@ -15,7 +15,7 @@ HEAD = 64  # channels of one attention head, in every published file
 
 
 class Resampler(nn.Module):
-    """Tokens look at a sequence, in several rounds."""
+    """Tokens attend to a sequence, in several rounds."""
 
     def __init__(self, weights: Mapping[str, Tensor], ops: Any) -> None:
         super().__init__()

@@ -26,10 +26,10 @@ class Schedule(Protocol):
 
 
 def conditional(options: Options) -> tuple[bool, ...]:
-    """Which chunks of the batch follow the positive prompt.
+    """Returns which chunks of the batch belong to the positive prompt.
 
     Guiders number their conds as they like (DualCFG counts the negative prompt first, PerpNeg the positive), so the
-    ids decide; without them the number does, as in plain CFG.
+    ids decide; without ids the number decides, as in plain CFG.
     """
     positive = options.get(POSITIVE)
     if positive is None:
@@ -38,7 +38,7 @@ def conditional(options: Options) -> tuple[bool, ...]:
 
 
 def pictures(options: Options, rows: int) -> Sequence[int]:
-    """Which picture each row of a chunk shows, or shows a part of."""
+    """Returns the picture that each row of a chunk shows, whole or in part."""
     crops: Crops | None = options.get(CROPS)
     return range(rows) if crops is None else [region.picture for region in crops.regions]
 
@@ -46,8 +46,8 @@ def pictures(options: Options, rows: int) -> Sequence[int]:
 class Scope:
     """Where and when an identity acts: a mask [M, H, W] of the pictures in 0..1, and a range of sampling (first, last).
 
-    Both act by tensor arithmetic, so nothing is read back from the device. What it remembers, it could find again:
-    models that share it cannot tell. `weights` [N], one for each row of a chunk, are the refiner's.
+    Both act by tensor arithmetic, so nothing is read back from the device. It only caches values, so models can share
+    it. `weights` [N], one per row of a chunk, come from the refiner.
     """
 
     weights: Tensor | None = None
@@ -65,9 +65,9 @@ class Scope:
         self._sigmas: tuple[object, tuple[float, float]] | None = None
 
     def each(self, people: int) -> list["Scope"]:
-        """A scope for each of several people in one picture: to each their mask, in their order.
+        """Returns one scope per person in one picture, each with its mask, in their order.
 
-        Raises IdentityError when there are fewer masks than people.
+        Raises IdentityError if there are fewer masks than people.
         """
         masks = 0 if self.mask is None else len(self.mask)
         if self.mask is None or masks < people:
@@ -78,8 +78,8 @@ class Scope:
         return [Scope(mask, self.percents) for mask in self.mask[:people].split(1)]
 
     def limit(self, x: Tensor, options: Options, chunks: int) -> Tensor:
-        """x [B, tokens, channels], zero outside the scope."""
-        if self.percents is not None and SCHEDULE in options:  # outside of sampling nothing is early or late
+        """Sets x [B, tokens, channels] to zero outside the scope."""
+        if self.percents is not None and SCHEDULE in options:  # outside of sampling there is no range
             x = x * self._open(options).to(x.dtype)
         if self.mask is not None:
             x = x * self._area(self.mask, x, options, chunks)
@@ -88,7 +88,7 @@ class Scope:
         return x
 
     def sigmas(self, schedule: Schedule) -> tuple[float, float]:
-        """The range in a schedule. The last one is remembered: asked for before, sampling does not wait for it."""
+        """Returns the range in sigmas; caches the last one, so that sampling does not wait for it."""
         if self._sigmas is None or self._sigmas[0] is not schedule:
             first, last = self.percents or (0.0, 1.0)
             self._sigmas = (schedule, (schedule.percent_to_sigma(first), schedule.percent_to_sigma(last)))
@@ -108,7 +108,7 @@ class Scope:
         return gate
 
     def _area(self, mask: Tensor, x: Tensor, options: Options, chunks: int) -> Tensor:
-        """What each row shows of its picture's mask, [B, tokens, 1]. Picture i takes mask i, in turn."""
+        """Returns each row's part of its picture's mask, [B, tokens, 1]. Masks repeat in turn."""
         shape, rows = tuple(options["activations_shape"][-2:]), x.shape[0] // chunks
         crops, areas = options.get(CROPS), options.get(AREAS, {})
         places = tuple(areas.get(cond) for cond in options.get("uuids", ())) or (None,) * chunks
@@ -128,7 +128,7 @@ class Scope:
 
 
 def _part(maps: Tensor, area: Area | None) -> Tensor:
-    """Of maps [M, 1, H, W] what is in the area, at least a pixel."""
+    """Cuts the area out of maps [M, 1, H, W], at least one pixel."""
     if area is None:
         return maps
     height, width = maps.shape[-2:]

@@ -28,7 +28,7 @@ class CrossAttention:
 
 
 def cross_attentions(unet: nn.Module) -> tuple[CrossAttention, ...]:
-    """All layers, found by walking: input blocks, output blocks, and the middle block last, as diffusers counts."""
+    """Returns all layers: input blocks, output blocks, and the middle block last, as diffusers counts them."""
     blocks = [("input", i, f"input_blocks.{i}", x) for i, x in enumerate(getattr(unet, "input_blocks", ()))]
     blocks += [("output", i, f"output_blocks.{i}", x) for i, x in enumerate(getattr(unet, "output_blocks", ()))]
     middle = getattr(unet, "middle_block", None)
@@ -47,7 +47,7 @@ def _layers(block: str, number: int, path: str, modules: nn.Module) -> Iterator[
 
 
 def lora_targets(layers: tuple[CrossAttention, ...]) -> dict[str, str]:
-    """The LoRA names of an adapter's file, `{n}.to_q`, and the weights of ComfyUI's model that each changes."""
+    """Maps the LoRA names of an adapter's file, `{n}.to_q`, to the weights of ComfyUI's model."""
     return {
         f"{2 * i + n}.{name}": f"diffusion_model.{layer.path}.attn{n + 1}.{place}.weight"
         for i, layer in enumerate(layers)
@@ -57,7 +57,7 @@ def lora_targets(layers: tuple[CrossAttention, ...]) -> dict[str, str]:
 
 
 def check_fit(encoded: EncodedIdentity, layers: tuple[CrossAttention, ...], model: str) -> None:
-    """Raises WrongModelError when the identity was encoded by an adapter for another UNet; `model` names the model."""
+    """Raises WrongModelError if the identity was encoded by an adapter for another UNet; `model` names the model."""
     if not layers:
         raise WrongModelError(
             f"The model ({model}) has no UNet with cross-attention, where an identity could act: "

@@ -26,7 +26,7 @@ PUBLISHED = {
     "252fb53e0d018489d9e7f9b9e2001a52ff700e491894011ada7cfb471e0fadf2": Kind.PLUS,
     "26d0d86a1d60d6cc811d3b8862178b461e1eeb651e6fe2b72ba17aa95411e313": Kind.PLUS_V2,
 }
-# What each kind reads of a face, by the tensor whose second dimension is as wide.
+# The input of each kind, by the tensor whose second dimension has its width.
 EMBEDDING = {
     Kind.FACEID: "proj.0.weight",
     Kind.PLUS: "proj.0.weight",
@@ -47,7 +47,7 @@ TOKENS = {4: Kind.FACEID, 16: Kind.PORTRAIT}  # of one face; all else is alike i
 
 
 def recognize(name: str, projection: Mapping[str, Tensor], digest: Callable[[], str], setting: str = AUTO) -> Kind:
-    """The kind of the `image_proj` tensors; `digest` gives the file's sha256, and is asked only in doubt."""
+    """Returns the kind of the `image_proj` tensors; calls `digest` for the file's sha256 only in doubt."""
     if "perceiver_resampler.proj_in.weight" in projection:
         return SETTINGS[setting] or _plus(name, projection["perceiver_resampler.proj_in.weight"].shape[0], digest)
     if {"latents", "proj_in.weight"} <= projection.keys():
