@@ -9,7 +9,7 @@ from .errors import ConsistentFaceError, WrongModelError
 
 @contextmanager
 def importing() -> Iterator[None]:
-    """Turns the import of a package that is not installed into one sentence."""
+    """Turns a failed import of a package that is not installed into one sentence."""
     try:
         yield
     except ImportError as error:
@@ -21,7 +21,7 @@ def importing() -> Iterator[None]:
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Turns what onnxruntime raises on an unreadable ONNX file into WrongModelError."""
+    """Turns the errors of onnxruntime on an unreadable ONNX file into WrongModelError."""
     from onnxruntime.capi import onnxruntime_pybind11_state as ort  # pyright: ignore[reportAttributeAccessIssue]
 
     try:

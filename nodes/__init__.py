@@ -21,7 +21,7 @@ from .comfy import folders
 
 
 class ConsistentFaceExtension(ComfyExtension):
-    """Lists the nodes of every room."""
+    """Lists the nodes of every file."""
 
     async def on_load(self) -> None:
         folders.register()

@@ -46,7 +46,7 @@ class LoadBackgroundRemover(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, model: str | None) -> bool | str:
-        # A missing file is told when it is needed: the background of most pictures stays.
+        # A missing file is reported only when it is needed: most pictures keep their background.
         return True
 
 
@@ -121,7 +121,7 @@ class RemoveBackground(io.ComfyNode):
         mask: Tensor | None = None,
         **connected: Remover | None,
     ) -> list[str]:
-        """Asks for the model, where one is connected, only if it has work to do."""
+        """Requests the connected model only if a background is to be removed."""
         needed = mask is None and _asked(image, remove_background, bg_color)
         return list(connected) if needed else []
 

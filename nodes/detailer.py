@@ -192,7 +192,7 @@ def _models(
     encoded_identity: EncodedIdentity | None = None,
     **_: Any,
 ) -> tuple[Models, float]:
-    """The models, with the identity in them, and its weight: at 0 not even its LoRA."""
+    """Returns the models with the identity, and its weight; at weight 0 the models stay without identity and LoRA."""
     if encoded_identity is None or encoded_identity.is_empty or identity_weight == 0:
         return Models(model, vae, positive, negative), 0.0
     if encoded_identity.people > 1:

@@ -95,7 +95,7 @@ class EncodeIdentity(io.ComfyNode):
     def execute(
         cls, adapter: AdapterFile | None, identity: Person, clip_vision: ClipVisionModel | None = None
     ) -> io.NodeOutput:
-        if adapter is None:  # for nobody it was not asked for
+        if adapter is None:  # not requested for an empty identity
             return io.NodeOutput(Encoded(), "The identity is empty: nothing was encoded.")
         encoded = encode_identity(adapter, identity, clip_vision)
         report = describe_recognizer(adapter)
@@ -107,7 +107,7 @@ class EncodeIdentity(io.ComfyNode):
     def check_lazy_status(
         cls, identity: Person, adapter: AdapterFile | None, **connected: ClipVisionModel | None
     ) -> list[str]:
-        """Asks for no model for nobody, and for CLIP vision only where it is connected and the adapter reads it."""
+        """Requests no model for an empty identity, and CLIP vision only if it is connected and the adapter reads it."""
         if identity.is_empty:
             return []
         if adapter is None:

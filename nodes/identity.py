@@ -135,7 +135,7 @@ class LoadIdentity(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, identity: str) -> tuple[tuple[int, int], ...] | None:
-        """A file that was saved again is loaded again."""
+        """Changes with the file, so that it is loaded again after a change."""
         path = folder_paths.get_full_path(IDENTITIES, identity)
         return stamp(Path(path)) if path else None
 

@@ -45,11 +45,11 @@ class LoadSafetyClassifier(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, model: str | None) -> bool:
-        return True  # a missing file is told when a check needs it
+        return True  # a missing file is reported when a check needs it
 
     @classmethod
     def fingerprint_inputs(cls, model: str) -> tuple[tuple[int, int], ...] | None:
-        """A file that was replaced, or a description beside it that was edited, is read again."""
+        """Changes with the file and its description, so that both are read again after a change."""
         path = folder_paths.get_full_path(folders.SAFETY, model)
         return folders.stamp(Path(path), Path(path).with_suffix(".json")) if path else None
 
@@ -64,7 +64,7 @@ class CheckSafety(io.ComfyNode):
             description="Scores each picture and makes unsafe ones unrecognizable for good, in their size. A check "
             "that cannot run stops the workflow: nothing passes unchecked.",
             search_aliases=["nsfw filter", "safety checker", "censor", "blur nsfw", "pixelate"],
-            is_output_node=True,  # only such a node's verdicts are in the history of a run that took it from the cache
+            is_output_node=True,  # only the verdicts of output nodes are in the history of a cached run
             inputs=[
                 io.Image.Input("image"),
                 SafetyClassifier.Input("safety_classifier", lazy=True, tooltip=f"Loaded only for a check. {LIMITS}"),
@@ -108,7 +108,7 @@ class CheckSafety(io.ComfyNode):
 
     @classmethod
     def check_lazy_status(cls, image: Tensor, check: bool, **needed: object) -> list[str]:
-        """Asks for the classifier only for a check, so that its missing file matters only then."""
+        """Requests the classifier only for a check, so that a missing file matters only then."""
         return ["safety_classifier"] if check and len(image) else []
 
 

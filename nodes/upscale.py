@@ -88,7 +88,7 @@ class UpscaleInTiles(io.ComfyNode):
 
 
 def _enlarge(image: Tensor, by: float, upscale_model: Any) -> Tensor:
-    """[B,H,W,C] in float, by times as large."""
+    """Enlarges [B,H,W,C] in float by the factor `by`."""
     width, height = round(image.shape[2] * by), round(image.shape[1] * by)
     check_size(len(image), width, height)
     if upscale_model is None or by == 1:
@@ -100,7 +100,7 @@ def _enlarge(image: Tensor, by: float, upscale_model: Any) -> Tensor:
 
 
 def _by_model(picture: Tensor, upscale_model: Any, tile: int = TILE) -> Tensor:
-    """[H,W,C] at the upscale model's own scale; any alpha is given up."""
+    """Enlarges [H,W,C] by the upscale model's own scale; drops any alpha."""
     say("Enlarging")
     device, scale = upscale_model.patcher.load_device, upscale_model.scale
     bar = comfy.utils.ProgressBar(len(tiles(picture, tile)))

@@ -1,11 +1,11 @@
-// The request to the web service that asks for what a workflow is set to. No page, no graph.
-// A workflow of ours names its endpoint: { endpoint: "/path", fields: { field: [node's title, input] } }.
+// Writes the request to the web service that has a workflow's settings. Uses neither page nor graph.
+// Our workflows name their endpoint: { endpoint: "/path", fields: { field: [node's title, input] } }.
 
 const PHOTO = "ConsistentFace_LoadPhoto";
 const NO_PHOTO = "none";
 
-/** The endpoint's fields with the values that the prompt (ComfyUI's API format) gives them, in the documented order.
- *  What is connected to another node has no value to send. `photo` turns a file of the input folder into what is sent.
+/** Returns the endpoint's fields with their values in the prompt (ComfyUI's API format), in the documented order.
+ *  Inputs that are connected to another node have no value to send. `photo` encodes a file of the input folder.
  */
 export async function requestBody(fields, prompt, photo) {
   const body = {};
@@ -20,7 +20,7 @@ export async function requestBody(fields, prompt, photo) {
   return body;
 }
 
-/** A command for a POSIX shell. The body goes through standard input: a photo is longer than an argument may be. */
+/** Returns a command for a POSIX shell. The body goes to standard input, because a photo is too long for an argument. */
 export function curl(url, body) {
   const header = "-H 'content-type: application/json'";
   return `curl ${header} --data-binary @- ${url} <<'JSON'\n${JSON.stringify(body, null, 2)}\nJSON\n`;

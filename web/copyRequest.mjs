@@ -1,12 +1,12 @@
 // Copies the open workflow as a request to the web service, without a key.
 const { curl, requestBody } = await import(`./apiRequest.mjs${new URL(import.meta.url).search}`);
 const { app } = window.comfyAPI.app;
-const PORT = 8190; // where `python dev.py serve` answers
+const PORT = 8190; // the port of `python dev.py serve`
 
 export const copyCurl = () => copy(curl);
 export const copyJson = () => copy((url, body) => JSON.stringify(body, null, 2));
 
-/** A picture of ComfyUI's input folder, as the service takes it. */
+/** Reads a picture of ComfyUI's input folder in the form that the service accepts. */
 async function asDataUri(name) {
   const [folder, filename] = [name.replace(/[^/]*$/, ""), name.split("/").at(-1)];
   const query = new URLSearchParams({ filename, subfolder: folder.replace(/\/$/, ""), type: "input" });
@@ -32,7 +32,7 @@ async function copy(write) {
   }
 }
 
-/** Browsers give pages without HTTPS, unless on this machine, the old way alone. */
+/** Copies by execCommand: browsers have no other way for remote pages without HTTPS. */
 async function toClipboard(text) {
   if (navigator.clipboard) return navigator.clipboard.writeText(text);
   const area = Object.assign(document.createElement("textarea"), { value: text });

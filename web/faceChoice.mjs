@@ -1,12 +1,12 @@
-// Which faces are chosen, in the words of Analyze Faces' widgets. No page, no graph.
+// Computes the chosen faces from the values of Analyze Faces' widgets, and back. Uses neither page nor graph.
 // Faces are numbered from 1, from the left; a face's `size` is its shorter side in pixels.
 
-/** The numbers that `index` lists, as in "1, 3". */
+/** The numbers that `index` lists, such as "1, 3". */
 export function listed(index) {
   return index.split(/[\s,]+/).filter(Boolean).map(Number);
 }
 
-/** The numbers that are chosen among faces of these sizes. */
+/** Returns the chosen numbers among faces of these sizes. */
 export function chosen({ select, index, min_size }, sizes) {
   if (select === "index") return listed(index);
   const usable = sizes.map((size, position) => ({ size, number: position + 1 })).filter(({ size }) => size >= min_size);
@@ -14,15 +14,15 @@ export function chosen({ select, index, min_size }, sizes) {
   return usable.slice(0, select === "all" ? usable.length : 1).map(({ number }) => number);
 }
 
-/** The numbers after a click on a face: it alone, or, for `several`, it among the others or no more. */
+/** Returns the numbers after a click on a face: only that face or, with `several`, the others with it toggled. */
 export function clicked(numbers, number, several) {
   if (!several) return [number];
   const rest = numbers.filter((other) => other !== number);
   if (rest.length === numbers.length) return [...numbers, number].sort((one, other) => one - other);
-  return rest.length ? rest : numbers; // somebody must be chosen
+  return rest.length ? rest : numbers; // at least one face stays chosen
 }
 
-/** What the widgets must say for these numbers to be chosen. */
+/** Returns the widget values that choose these numbers. */
 export function written(numbers) {
   return { select: "index", index: numbers.join(", ") };
 }

@@ -1,4 +1,4 @@
-// On Analyze Faces: the pictures with their faces outlined; a click on a face chooses it.
+// Shows on Analyze Faces the pictures with outlined faces; a click on a face chooses it.
 // The choice is written into the node's ordinary widgets, so that it is saved and works over the API too.
 const search = new URL(import.meta.url).search;
 const { addPanel, grow } = await import(`./panel.mjs${search}`);
@@ -112,7 +112,7 @@ class FacePicker {
   }
 }
 
-/** Gives Analyze Faces its picker, which shows what each of its runs finds. */
+/** Adds the picker to Analyze Faces; it shows the faces that each run finds. */
 export function addPicker(node) {
   const picker = new FacePicker(node);
   const executed = node.onExecuted;

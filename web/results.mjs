@@ -1,15 +1,15 @@
-// Shows on a node what its last run told: who was kept, how alike, what is unsafe, where saved; faces before and after.
+// Shows the results of the last run on a node: its report, and faces before and after.
 const { addPanel } = await import(`./panel.mjs${new URL(import.meta.url).search}`);
 
 const REPORT_HEIGHT = 90;
 const PAIRS_HEIGHT = 130;
 
-/** The functions that are exported take a node and what its run told of it. */
+/** The exported functions take a node and the output of its run. */
 export function showReport(node, { text }) {
   if (text) report(node, text.join("\n"));
 }
 
-/** An empty text makes no panel. */
+/** Writes the report; an empty text adds no panel. */
 function report(node, text) {
   const panel = panelOf(node, "report") ?? (text ? addReport(node) : null);
   if (panel) panel.value = text;
@@ -25,7 +25,7 @@ function addReport(node) {
   });
 }
 
-/** How alike the pictures are is told on the nodes that show them, too: Save Image, Preview Image. */
+/** Shows the similarity also on the nodes that show the same pictures: Save Image, Preview Image. */
 export function showSimilarity(node, { text }) {
   for (const each of [node, ...nodesWithTheSamePicture(node)]) report(each, text.join("\n"));
 }
@@ -37,7 +37,7 @@ function nodesWithTheSamePicture(node) {
   return others.filter((other) => other !== node && other.constructor.nodeData?.output_node);
 }
 
-/** Each face before and after in one frame; the edge between them follows the pointer. */
+/** Shows each face before and after in one frame; the edge between them follows the pointer. */
 export function showPairs(node, { before_after: pairs }) {
   if (!pairs) return;
   const panel = panelOf(node, "before_after") ?? addPairs(node);

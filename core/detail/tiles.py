@@ -88,7 +88,7 @@ class Grid:
 
 
 def lay(width: int, height: int, side: int, overlap: int, unit: int = 8) -> Grid:
-    """Lays equal tiles of at most `side`, with an overlap of about `overlap` or more; corners are multiples of `unit`."""
+    """Lays equal tiles of at most `side`, overlapping by about `overlap` or more; corners are multiples of `unit`."""
     return Grid(spread(width, side, overlap, unit), spread(height, side, overlap, unit))
 
 

@@ -16,7 +16,7 @@ UPPER_ARM, FOREARM = 0.217, 0.185
 SHOULDER, HIP = 0.126, 0.068  # from the middle
 SHRUG = 0.3  # of half the shoulders: how far a raised arm lifts its shoulder
 
-# Ways that the head's points face: a point is seen while its way is not turned too far from the viewer.
+# Directions that the head's points face: a point is visible unless its direction is turned too far from the viewer.
 SEEN_FROM = {
     Joint.NOSE: ((0.0, 0.0, 1.0), -0.2),
     Joint.R_EYE: ((-0.3, 0.0, 0.95), 0.0),
@@ -36,7 +36,7 @@ BUST = (Joint.NECK, Joint.R_SHOULDER, Joint.L_SHOULDER, *HEAD_POINTS)
 
 @dataclass(frozen=True)
 class Build:
-    """Proportions: the height in heads (a grown body has 7.5, a child 5.5, a chibi 3), and two factors."""
+    """Proportions: the height in heads (an adult body has 7.5, a child 5.5, a chibi 3), and two factors."""
 
     heads_tall: float = 7.5
     shoulders: float = 1.0
@@ -45,7 +45,7 @@ class Build:
 
 @dataclass(frozen=True)
 class Limb:
-    """Directions, of any length, of a limb's upper and lower part."""
+    """Directions of a limb's upper and lower part, of any length."""
 
     upper: Vector
     lower: Vector
@@ -53,7 +53,7 @@ class Limb:
 
 @dataclass(frozen=True)
 class Pose:
-    """Degrees: `turn` 0 faces the viewer, 90 the picture's right, 180 shows the back; so `twist` of the shoulders."""
+    """Angles in degrees: `turn` 0 faces the viewer, 90 the picture's right, 180 shows the back; `twist` is the shoulders'."""
 
     turn: float = 0
     right_arm: Limb = Limb((0.3, 1, -0.05), (0.22, 1, 0.12))
@@ -67,7 +67,7 @@ class Pose:
 
 
 def stand(pose: Pose, build: Build) -> np.ndarray:
-    """The body [18,2] as the viewer sees it: body heights, x to the right and y down from the middle of the hips."""
+    """Returns the body [18,2] as the viewer sees it, in body heights: x right and y down from the middle of the hips."""
     head = 1 / build.heads_tall
     below = (1 - head) / (1 + NECK)
     points = _trunk(pose, build, below)
@@ -81,14 +81,14 @@ def stand(pose: Pose, build: Build) -> np.ndarray:
 
 
 def bust(body: np.ndarray) -> np.ndarray:
-    """Head, neck and shoulders of a body [18,2] alone."""
+    """Returns only head, neck and shoulders of a body [18,2]."""
     kept = unseen(len(Joint))
     kept[list(BUST)] = body[list(BUST)]
     return kept
 
 
 def _trunk(pose: Pose, build: Build, below: float) -> dict[Joint, np.ndarray]:
-    trunk = TRUNK + (THIGH + SHIN) * (1 - build.legs)  # the height stays: what the legs gain, the trunk loses
+    trunk = TRUNK + (THIGH + SHIN) * (1 - build.legs)  # the height stays the same: longer legs shorten the trunk
     neck = _unit(pose.trunk) * trunk * below
     across = _turned(pose.twist) @ np.array([SHOULDER * below * build.shoulders, 0, 0])
     points = {Joint.NECK: neck, Joint.R_HIP: np.array([-HIP * below, 0, 0]), Joint.L_HIP: np.array([HIP * below, 0, 0])}

@@ -1,7 +1,7 @@
 """Reads the figures of an OpenPose drawing back.
 
-In the way in which OpenPose itself makes people of joints (Cao et al., arxiv.org/abs/1611.08050): candidates of every
-joint, here the dots of its colour, are joined where the line between them is painted in the limb's colour.
+It joins joints into people as OpenPose does (Cao et al., arxiv.org/abs/1611.08050): the candidates of every joint, here
+the dots of its colour, are joined if the line between them is painted in the limb's colour.
 """
 
 import math
@@ -17,7 +17,7 @@ from .joint_colors import CURE, EARS, Dot, Layers, find_dots, find_layers
 from .skeleton import LIMBS, Joint, Person, unseen
 
 MIN_LIMB = 0.5
-COVERED = 0.55  # what a point of a limb counts for where something else was drawn over it
+COVERED = 0.55  # weight of a point of a limb that something else covers
 WHOLE, FAR = 0.3, 0.2  # of a limb's merit: for whole dots, and against one as long as the picture's diagonal
 MIN_JOINTS = 4
 MIN_FACE, FACE_REACH = 40, 0.8  # pixels, and of the way from nose to neck: another's face may be next to it
@@ -26,15 +26,15 @@ EAR_REACH = 1.5  # of half the shoulders, or of half the trunk: how far from the
 
 @dataclass(eq=False)
 class _Group:
-    """Joints found to belong to one person."""
+    """Joints that belong to one person."""
 
     joints: dict[Joint, np.ndarray] = field(default_factory=dict)
 
 
 def read_people(picture: np.ndarray) -> list[Person]:
-    """The people on a drawing uint8 [H,W,3], RGB: rows from the top, left to right, body key points only.
+    """Returns the people on a drawing uint8 [H,W,3], RGB: rows from the top, left to right, body key points only.
 
-    PhotoError where it is no OpenPose drawing, or shows no figure.
+    Raises PhotoError if it is no OpenPose drawing, or shows no figure.
     """
     layers = find_layers(picture)
     groups = _join(layers)
@@ -61,7 +61,7 @@ def _join(layers: Layers) -> list[_Group]:
 
 
 def _painted(layers: Layers, limb: int, start: Dot, end: Dot) -> float:
-    """The share of the line between two dots that is painted as this limb."""
+    """Returns the share of the line between two dots that is painted as this limb."""
     steps = np.linspace(0, 1, max(2, int(math.dist(start.point, end.point))))[:, None]
     columns, rows = (start.point + (end.point - start.point) * steps).astype(int).T
     own = (layers.limbs[rows, columns] == limb) | np.isin(layers.dots[rows, columns], [limb, *LIMBS[limb]])
@@ -69,13 +69,13 @@ def _painted(layers: Layers, limb: int, start: Dot, end: Dot) -> float:
 
 
 def _merit(layers: Layers, painted: float, start: Dot, end: Dot) -> float:
-    """Whole dots before rests, near ones before far ones."""
+    """Rates a limb: whole dots before partly hidden ones, near dots before far ones."""
     far = math.dist(start.point, end.point) / math.hypot(*layers.bright.shape)
     return painted + WHOLE * (start.whole + end.whole) - FAR * far
 
 
 def _add_ears(groups: Sequence[_Group]) -> None:
-    """A back view has ears and no face, so no limb joins them: each goes to the nearest neck that can be its own."""
+    """Adds the ears of back views, which no limb joins without a face: each ear goes to the nearest possible neck."""
     lone = [group for group in groups if len(group.joints) == 1 and group.joints.keys() <= set(EARS)]
     backs = [group for group in groups if Joint.NECK in group.joints and Joint.NOSE not in group.joints]
     pairs = [
@@ -89,7 +89,7 @@ def _add_ears(groups: Sequence[_Group]) -> None:
 
 
 def _add_covered_ears(groups: Sequence[_Group], faces: np.ndarray) -> None:
-    """The points of a face cover its ears, and reach from the one to the other."""
+    """Adds ears that the points of a face cover; these points extend from one ear to the other."""
     rows, columns = np.nonzero(faces)
     for joints in (group.joints for group in groups):
         if not {Joint.NOSE, Joint.NECK} <= joints.keys() or joints.keys() >= set(EARS):
@@ -117,7 +117,7 @@ def _body(group: _Group) -> np.ndarray:
 
 
 def _in_reading_order(bodies: list[np.ndarray]) -> list[np.ndarray]:
-    """Rows from the top, left to right: a row is what overlaps the highest figure by half."""
+    """Sorts figures into rows from the top, left to right; a row holds the figures that overlap its highest by half."""
     left, ordered = sorted(bodies, key=lambda body: find_box(body)[1]), []
     while left:
         bottom = find_box(left[0])[3]

@@ -25,7 +25,7 @@ PROFILE = 0.27  # of the way from ear to nose: the breadth that a head seen from
 
 
 class View(Enum):
-    """How a head is turned to the viewer, whichever side it shows."""
+    """The view of a head: how far it is turned from the viewer, to either side."""
 
     front = "front"
     three_quarter = "three-quarter"
@@ -47,7 +47,7 @@ class _Measure:
 
 
 def find_head(body: np.ndarray) -> Head | None:
-    """The square head box and the view of a body [18,2]; None where neither head nor neck is seen."""
+    """Returns the square head box and the view of a body [18,2]; None if neither head nor neck is visible."""
     measure = _measure(body)
     if measure is None:
         return None
@@ -57,7 +57,7 @@ def find_head(body: np.ndarray) -> Head | None:
 
 
 def find_box(body: np.ndarray) -> Box:
-    """The box of a whole figure: its key points, its head, and room for hands and feet."""
+    """Returns the box of a whole figure: its key points, its head, and room for hands and feet."""
     points = body[seen(body)]
     left, top = points.min(axis=0).tolist()
     right, bottom = points.max(axis=0).tolist()
@@ -94,7 +94,7 @@ def _measure(body: np.ndarray) -> _Measure | None:
 
 
 def _between_ears(body: np.ndarray, face: bool) -> _Measure:
-    """The ears' distance tells the cosine of the turn, the nose's lead its sine: together the size, at any turn."""
+    """Computes size and turn: the ears' distance is the cosine of the turn, the offset of the nose its sine."""
     right, left = body[Joint.R_EAR], body[Joint.L_EAR]
     middle, span = (right + left) / 2, math.dist(right, left)
     along = (left - right) / max(span, 1e-6) * (1 if face else -1)
@@ -127,7 +127,7 @@ def _from_eyes(body: np.ndarray) -> _Measure:
 
 
 def _from_trunk(body: np.ndarray) -> _Measure | None:
-    """No face: the head stands on the neck, as large as the body asks for."""
+    """Places the head of a figure without a face on the neck, in proportion to the body."""
     if not seen(body)[Joint.NECK]:
         return None
     neck, hips = body[Joint.NECK], body[[Joint.R_HIP, Joint.L_HIP]]
@@ -142,7 +142,7 @@ def _from_trunk(body: np.ndarray) -> _Measure | None:
 
 
 def _up(body: np.ndarray, head: np.ndarray | None) -> np.ndarray:
-    """The way from neck to head, or from hips to neck, or the picture's."""
+    """Returns the up direction: from neck to head, from hips to neck, or the picture's."""
     neck, hips = body[Joint.NECK], body[[Joint.R_HIP, Joint.L_HIP]]
     way = np.array([0.0, -1.0])
     if seen(body)[Joint.NECK] and head is not None:

@@ -27,7 +27,7 @@ CURE = "draw one with a pose detector or editor (coloured key points on black), 
 
 @dataclass(frozen=True)
 class Layers:
-    """What every pixel is painted with, [H,W] each: the joint and the limb whose colour it is near, or -1."""
+    """The joint and the limb whose colour each pixel is near, [H,W] each, or -1."""
 
     dots: np.ndarray
     limbs: np.ndarray
@@ -37,14 +37,14 @@ class Layers:
 
 @dataclass(frozen=True, eq=False)
 class Dot:
-    """A joint as it was drawn: its middle, and the share of a usual dot that is seen."""
+    """A drawn joint: its centre, and the visible share of a usual dot."""
 
     point: np.ndarray  # [2]
     whole: float
 
 
 def find_layers(picture: np.ndarray) -> Layers:
-    """Separates the colours of a drawing uint8 [H,W,3], RGB; PhotoError where it is no OpenPose drawing."""
+    """Separates the colours of a drawing uint8 [H,W,3], RGB; raises PhotoError if it is no OpenPose drawing."""
     bright = picture.max(axis=2) >= BLACK_BELOW
     dots, limbs = (np.full(bright.shape, -1, np.int8) for _ in range(2))
     dots[bright] = _nearest(picture[bright], PALETTE, DOT_NEAR)
@@ -56,7 +56,7 @@ def find_layers(picture: np.ndarray) -> Layers:
 
 
 def find_dots(layers: Layers) -> dict[Joint, list[Dot]]:
-    """The dots of each joint, and the necks that both shoulders cover, as they do from the side."""
+    """Returns the dots of each joint, and the necks that both shoulders cover in side views."""
     spots = {joint: list(_spots(layers.dots == joint)) for joint in Joint}
     usual = _usual_area([spot for each in spots.values() for spot in each])
     dots = {joint: [dot for spot in each for dot in _dots_of(spot, joint, usual)] for joint, each in spots.items()}
@@ -70,7 +70,7 @@ def find_dots(layers: Layers) -> dict[Joint, list[Dot]]:
 
 
 def _nearest(pixels: np.ndarray, colours: Sequence[Colour], near: int) -> np.ndarray:
-    """The index of the colour nearest to each of [n,3], -1 where none is within `near` in every channel: int8 [n]."""
+    """Returns the nearest colour of each of [n,3], int8 [n]; -1 if none is within `near` in every channel."""
     index = np.full(len(pixels), -1, np.int8)
     apart = np.full(len(pixels), near + 1, np.int16)
     for number, colour in enumerate(colours):
@@ -99,7 +99,7 @@ def _check_is_drawing(picture: np.ndarray, layers: Layers) -> None:
 
 
 def _spots(mask: np.ndarray) -> Iterator[np.ndarray]:
-    """The pixels of each spot of a mask, x and y: float32 [n,2]."""
+    """Returns the pixels of each spot of a mask, x and y: float32 [n,2]."""
     import cv2
 
     # Grown by a pixel before they are counted: a dot that others cover in the middle stays one.
@@ -111,7 +111,7 @@ def _spots(mask: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _usual_area(spots: Sequence[np.ndarray]) -> float:
-    """The area of a whole dot: of the round spots."""
+    """Estimates the area of a whole dot from the round spots."""
     large = [spot for spot in spots if len(spot) >= MIN_AREA]
     areas = [len(spot) for spot in large if len(spot) > ROUND * math.pi * _circle(spot)[1] ** 2]
     return float(np.median(areas)) if areas else float(MIN_AREA)
@@ -126,7 +126,7 @@ def _dots_of(spot: np.ndarray, joint: Joint, usual: float) -> list[Dot]:
 
 
 def _circle(spot: np.ndarray) -> tuple[np.ndarray, float]:
-    """Middle and radius of the circle around a spot, which is its dot's wherever others cover less than a half."""
+    """Returns centre and radius of the circle around a spot; it fits the dot if less than half is covered."""
     import cv2
 
     middle, radius = cv2.minEnclosingCircle(spot)

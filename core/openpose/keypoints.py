@@ -10,16 +10,16 @@ from .skeleton import BODY_SIZE, FACE_SIZE, HAND_SIZE, Person, seen, unseen
 
 Frame = dict[str, Any]
 
-MIN_SCORE = 0.3  # what ComfyUI's own drawing takes for seen
+MIN_SCORE = 0.3  # ComfyUI's own drawing treats points from this score on as visible
 # OpenPose's BODY_25 has the hips' middle at 8 and the feet after 18.
 BODY_25 = (0, 1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18)
 
 
 def to_keypoints(people: Sequence[Person], width: int, height: int) -> list[Frame]:
-    """One frame of POSE_KEYPOINT.
+    """Writes one frame of POSE_KEYPOINT.
 
-    Pixels, full arrays, confidence 1 or 0 and nothing between: ComfyUI's drawing fails on missing arrays, and
-    others take any confidence below 1 for a missing point.
+    It uses pixels, full arrays, and a confidence of exactly 1 or 0: ComfyUI's drawing fails on missing arrays, and
+    other nodes treat any confidence below 1 as a missing point.
     """
     named = [
         {
@@ -34,10 +34,10 @@ def to_keypoints(people: Sequence[Person], width: int, height: int) -> list[Fram
 
 
 def from_keypoints(frames: Sequence[Mapping[str, Any]] | Mapping[str, Any]) -> tuple[list[Person], int, int]:
-    """People, canvas width and height of the first frame.
+    """Returns people, canvas width and height of the first frame.
 
-    Takes a frame or a list of them; pixels or shares of the canvas; scores or 0 and 1; absent, empty or null arrays;
-    bodies of 18 or 25, faces of 68 or 70. PhotoError where there is no frame or a frame has no canvas.
+    Accepts a frame or a list of them; pixels or shares of the canvas; scores or 0 and 1; absent, empty or null arrays;
+    bodies of 18 or 25, faces of 68 or 70. Raises PhotoError without a frame or without a canvas.
     """
     frame = frames if isinstance(frames, Mapping) else next(iter(frames or ()), None)
     if not isinstance(frame, Mapping) or not (frame.get("canvas_width") and frame.get("canvas_height")):

@@ -19,9 +19,9 @@ class Place:
 
 
 def arrange(boxes: Sequence[Box], area: Box, per_row: int) -> list[Place]:
-    """Places for figures of these boxes (in body heights), all at one scale, feet of a row on one line.
+    """Returns places for figures with these boxes (in body heights), all at one scale, the feet of a row on one line.
 
-    `per_row` 0 takes even rows, as many as make the figures largest.
+    `per_row` 0 makes even rows, in the number that makes the figures largest.
     """
     even = {math.ceil(len(boxes) / rows) for rows in range(1, len(boxes) + 1)}
     choices = [_rows(boxes, count) for count in ([per_row] if per_row else sorted(even))]

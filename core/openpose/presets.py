@@ -28,7 +28,7 @@ class Preset(Enum):
 
 @dataclass(frozen=True)
 class Section:
-    """Poses of one kind: how many are shown unless asked otherwise, and at what share of the sheet's height."""
+    """Poses of one kind: the default number of figures, and the share of the sheet's height."""
 
     poses: tuple[Pose, ...]
     figures: int
@@ -55,8 +55,8 @@ def draw_preset(
 ) -> PoseSheet:
     """Draws a preset on a picture of this size, rounded to multiples of 64.
 
-    `figures` is how many each of its sections shows, 0 its own number; `per_row` 0 makes them as large as possible.
-    ConsistentFaceError where the figures would be too small to tell how their heads are turned.
+    `figures` is the number per section, 0 the default of each; `per_row` 0 makes the figures as large as possible.
+    Raises ConsistentFaceError if the figures are too small to show how their heads are turned.
     """
     width, height = (max(MULTIPLE, round(side / MULTIPLE) * MULTIPLE) for side in (width, height))
     sections, top, people = SECTIONS[preset], 0.0, []

@@ -24,7 +24,7 @@ READ_SIDE = 2048  # larger drawings are read reduced: their dots are large enoug
 
 @dataclass(frozen=True, eq=False)
 class Figure:
-    """One figure: its key points, its box in pixels, and its head; None where a drawing shows no head."""
+    """One figure: its key points, its box in pixels, and its head (None if a drawing shows no head)."""
 
     person: Person
     box: Box
@@ -62,13 +62,13 @@ class PoseSheet:
 
 
 def draw_people(people: Sequence[Person], width: int, height: int, lines: Lines) -> PoseSheet:
-    """Draws people where they are on a picture of this size."""
+    """Draws people at their coordinates on a picture of this size."""
     picture = draw(people, width, height, lines).astype(np.float32) / 255
     return PoseSheet(torch.from_numpy(picture)[None], _figures(people))
 
 
 def from_people(frames: Sequence[Mapping[str, Any]] | Mapping[str, Any], pixels: int, lines: Lines) -> PoseSheet:
-    """Draws POSE_KEYPOINT anew, exactly, at its canvas's aspect and about `pixels` pixels."""
+    """Draws POSE_KEYPOINT exactly, at its canvas's aspect ratio and about `pixels` pixels."""
     people, width, height = from_keypoints(frames)
     if not people:
         raise PhotoError("The pose key points hold no person; detect the pose in another picture, or draw one.")
@@ -77,9 +77,9 @@ def from_people(frames: Sequence[Mapping[str, Any]] | Mapping[str, Any], pixels:
 
 
 def from_picture(image: Tensor, pixels: int) -> PoseSheet:
-    """Takes an OpenPose drawing [1,H,W,C] as it is, at its own aspect and about `pixels` pixels.
+    """Uses an OpenPose drawing [1,H,W,C] unchanged, at its own aspect ratio and about `pixels` pixels.
 
-    Its figures are read from its colours. PhotoError where it is no OpenPose drawing or shows no figure.
+    It reads the figures by their colours. Raises PhotoError if it is no OpenPose drawing or shows no figure.
     """
     if len(image) != 1:
         raise PhotoError(f"The pose image is a batch of {len(image)} pictures, and a sheet is one; choose one of them.")
@@ -94,7 +94,7 @@ def from_picture(image: Tensor, pixels: int) -> PoseSheet:
 
 
 def fit_size(width: int, height: int, pixels: int) -> tuple[int, int]:
-    """Width and height of about `pixels` pixels at this aspect, multiples of 64."""
+    """Returns width and height of about `pixels` pixels at this aspect ratio, multiples of 64."""
     scale = math.sqrt(pixels / (width * height))
     across, down = (max(MULTIPLE, round(side * scale / MULTIPLE) * MULTIPLE) for side in (width, height))
     return across, down
@@ -112,7 +112,7 @@ def _figures(people: Sequence[Person]) -> tuple[Figure, ...]:
 
 
 def _inside(width: int, height: int, size: tuple[int, int]) -> tuple[float, float, float]:
-    """Scale and shift that put a picture whole into the middle of another size: nothing cropped or stretched."""
+    """Returns scale and shift that fit a whole picture, uncropped and undistorted, into the middle of another size."""
     scale = min(size[0] / width, size[1] / height)
     return scale, (size[0] - round(width * scale)) // 2, (size[1] - round(height * scale)) // 2
 

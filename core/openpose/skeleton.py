@@ -28,7 +28,7 @@ class Joint(IntEnum):
     R_EYE, L_EYE, R_EAR, L_EAR = 14, 15, 16, 17
 
 
-# One colour a joint, RGB on black; limb i is drawn in colour i, darkened.
+# One colour per joint, RGB on black; limb i is drawn in colour i, darkened.
 PALETTE: tuple[Colour, ...] = (
     (255, 0, 0),
     (255, 85, 0),
@@ -94,7 +94,7 @@ assert {point for edge in HAND_EDGES for point in edge} == set(range(HAND_SIZE))
 JOINT_RADIUS = 4
 FACE_RADIUS = 3
 HAND_WIDTH = 2
-DRAWN_FROM = 0.01  # the annotators take hand and face points at the very left or top for missing ones
+DRAWN_FROM = 0.01  # the annotators treat hand and face points at the very left or top as missing
 
 
 class Lines(Enum):
@@ -106,7 +106,7 @@ class Lines(Enum):
 
 @dataclass(frozen=True, eq=False)
 class Person:
-    """Key points in pixels, [n,2] each; a row of NaN is a point that is not seen."""
+    """Key points in pixels, [n,2] each; a row of NaN is an invisible point."""
 
     body: np.ndarray  # [18,2]
     face: np.ndarray  # [70,2]
@@ -118,7 +118,7 @@ class Person:
         return cls(body, unseen(FACE_SIZE), unseen(HAND_SIZE), unseen(HAND_SIZE))
 
     def moved(self, scale: float, x: float, y: float) -> "Person":
-        """Scaled about the origin, then shifted by x, y."""
+        """Returns the points scaled about the origin, then shifted by x, y."""
         parts = (self.body, self.face, self.left_hand, self.right_hand)
         return Person(*(part * scale + (x, y) for part in parts))
 
@@ -128,12 +128,12 @@ def unseen(count: int) -> np.ndarray:
 
 
 def seen(points: np.ndarray) -> np.ndarray:
-    """Which rows of [n,2] are seen: bool [n]."""
+    """Returns which rows of [n,2] are visible: bool [n]."""
     return ~np.isnan(points.sum(axis=1))
 
 
 def line_width(lines: Lines, width: int, height: int) -> int:
-    """Half the width of a limb, which is the radius of a joint too; xinsir's grow with the picture's longer side."""
+    """Returns half the width of a limb, also the radius of a joint; xinsir's grow with the picture's longer side."""
     longer = max(width, height)
     ratio = 1 if lines is Lines.openpose or longer < 500 else min(2 + longer // 1000, 7)
     return JOINT_RADIUS * ratio
@@ -142,7 +142,7 @@ def line_width(lines: Lines, width: int, height: int) -> int:
 def draw(people: Sequence[Person], width: int, height: int, lines: Lines) -> np.ndarray:
     """Draws people, later ones over earlier, on black: uint8 [height,width,3], RGB.
 
-    With OpenCV, whose polygons the annotators' drawings are made of: Pillow's ellipses differ from them at the edges.
+    It uses OpenCV, as the annotators do: Pillow's ellipses differ from OpenCV's polygons at the edges.
     """
     canvas = np.zeros((height, width, 3), np.uint8)
     for person in people:

@@ -13,7 +13,7 @@ from .conceal import Concealment, conceal
 
 
 class Classifier(Protocol):
-    """What gives each picture of [B,H,W,3] in 0..1 RGB the probability that it is unsafe."""
+    """A model that gives each picture of [B,H,W,3] in 0..1 RGB the probability that it is unsafe."""
 
     def scores(self, images: Tensor) -> list[float]: ...
 
@@ -27,10 +27,10 @@ class Verdict:
 
 
 def judge(images: Tensor, classifier: Classifier | None, threshold: float) -> tuple[Verdict, ...]:
-    """One verdict for each picture of [B,H,W,3 or 4] as it looks on white; unsafe from `threshold` on.
+    """Returns one verdict per picture of [B,H,W,3 or 4], composited on white; unsafe at a score of `threshold` or more.
 
-    So that nothing passes unchecked, raises ModelMissingError without a classifier, and WrongModelError when a score
-    is no probability.
+    Raises ModelMissingError without a classifier, and WrongModelError if a score is no probability, so that no picture
+    passes unchecked.
     """
     if len(images) == 0:
         return ()
@@ -46,7 +46,7 @@ def judge(images: Tensor, classifier: Classifier | None, threshold: float) -> tu
 
 
 def guard(images: Tensor, verdicts: Sequence[Verdict], how: Concealment | None) -> Tensor:
-    """The batch with its unsafe pictures concealed; as it is where `how` is None."""
+    """Returns the batch with its unsafe pictures concealed; unchanged if `how` is None."""
     if how is None or not any(verdict.unsafe for verdict in verdicts):
         return images
     pairs = zip(images, verdicts, strict=True)

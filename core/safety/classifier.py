@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a classifier wants its pictures, and where its answer is; also the keys of a description file.
+    """A classifier's preprocessing and the position of its result; also the keys of a description file.
 
     A picture is resized to a square of `resize` pixels and cut to `crop`; `mean` and `std` are in 0..255. `unsafe` are
-    the positions of the unsafe classes, `softmax` is for answers that are logits.
+    the positions of the unsafe classes, `softmax` is for outputs that are logits.
     """
 
     resize: int
@@ -81,7 +81,7 @@ class OnnxClassifier:
         return values[list(self._recipe.unsafe)].sum().item()
 
     def _try(self, path: Path) -> None:
-        """One black picture: what does not fit shows now, and not when a picture waits for its verdict."""
+        """Runs one black picture, so that a wrong description fails at loading and not at the first check."""
         from onnxruntime.capi import onnxruntime_pybind11_state as ort  # pyright: ignore[reportAttributeAccessIssue]
 
         try:
@@ -93,7 +93,7 @@ class OnnxClassifier:
 
 
 def prepare(image: Tensor, recipe: Recipe) -> np.ndarray:
-    """A picture [H,W,3] in 0..1 as the classifier's input, a float32 batch of one."""
+    """Converts a picture [H,W,3] in 0..1 to the classifier's input, a float32 batch of one."""
     picture = to_picture(image)
     picture = picture.resize((recipe.resize, recipe.resize), Image.Resampling.BILINEAR)
     edge = (recipe.resize - recipe.crop) // 2

@@ -15,7 +15,7 @@ WORDS = "Sensitive\ncontent"
 GROUND = 96
 INK = 245
 LONG_SIDE_CELLS = 16
-SMALLEST_CELL = 8  # so that of a small picture, too, at most one value in 64 is kept
+SMALLEST_CELL = 8  # so that also a small picture keeps at most one value in 64
 
 
 class Concealment(Enum):
@@ -26,16 +26,16 @@ class Concealment(Enum):
 
 
 def conceal(image: Tensor, how: Concealment) -> Tensor:
-    """An opaque picture of the size of [H,W,3 or 4] that the original cannot be recovered from.
+    """Returns an opaque picture of the size of [H,W,3 or 4] from which the original cannot be recovered.
 
-    Blur and pixelate keep the mean colours of at most 16x16 cells, each of at least 64 pixels; the others nothing.
+    Blur and pixelate keep the mean colours of at most 16x16 cells, each of at least 64 pixels; other modes keep nothing.
     """
     colours = METHODS[how](on_white(image)).clamp(0, 1).to(image)
     return torch.cat([colours, torch.ones_like(image[..., 3:])], dim=-1)
 
 
 def _cells(image: Tensor) -> Tensor:
-    """The mean colours of a grid over [H,W,3], in 8 bits: [1,3,rows,columns]."""
+    """Returns the mean colours of a grid over [H,W,3], in 8 bits: [1,3,rows,columns]."""
     height, width = image.shape[:2]
     cell = max(SMALLEST_CELL, max(height, width) / LONG_SIDE_CELLS)
     grid = max(1, int(height / cell)), max(1, int(width / cell))
@@ -66,7 +66,7 @@ def _card(image: Tensor) -> Tensor:
 
 
 def _font(draw: ImageDraw.ImageDraw, width: int, height: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Pillow's own font, as large as lets the words fill four fifths of the width or two fifths of the height."""
+    """Returns Pillow's own font, sized so that the words fill four fifths of the width or two fifths of the height."""
     measured = 100
     left, top, right, bottom = draw.multiline_textbbox((0, 0), WORDS, font=ImageFont.load_default(measured))
     scale = min(0.8 * width / (right - left), 0.4 * height / (bottom - top))

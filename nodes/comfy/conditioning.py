@@ -20,7 +20,7 @@ PER_BATCH = ("gligen", "set_area_to_bounds")
 
 
 class Hints(Enum):
-    """What becomes of ControlNets in crops."""
+    """What happens to ControlNets in crops."""
 
     drop = "drop"
     recut = "recut"
@@ -33,7 +33,7 @@ def has_gligen(*conditionings: Conditioning) -> bool:
 class Follower:
     """Makes the conditioning of crops.
 
-    `canvas` is the size (width, height) of the picture that areas speak of, which may have been enlarged since.
+    `canvas` is the size (width, height) of the picture that areas refer to; the picture may be larger now.
     """
 
     def __init__(self, hints: Hints, canvas: tuple[int, int]) -> None:
@@ -60,7 +60,7 @@ class Follower:
         return options
 
     def _mask(self, options: Options, crops: Crops) -> Tensor | None:
-        """[N,height,width]: of the mask, of the area, or of both."""
+        """Returns the crops [N,height,width] of the mask, the area, or both."""
         masks = []
         if options.get("mask") is not None:
             whole = options["mask"].float().cpu()
@@ -70,7 +70,7 @@ class Follower:
         return torch.stack(masks).prod(0) if masks else None
 
     def _shares(self, area: tuple[Any, ...]) -> tuple[float, float, float, float]:
-        """ComfyUI's area (height, width, top, left) as left, top, right, bottom in shares of the whole."""
+        """Converts ComfyUI's area (height, width, top, left) to left, top, right, bottom in shares of the whole."""
         relative = area[0] == "percentage"
         numbers = [float(number) for number in area[1:]] if relative else [number * LATENT for number in area]
         middle = len(numbers) // 2
@@ -81,7 +81,7 @@ class Follower:
 
 
 def _recut(control: Any, crops: Crops, canvas: tuple[int, int], copies: dict[ControlBase, ControlBase]) -> ControlBase:
-    """A copy of a chain of ControlNets that sees of its hints what is in the crops."""
+    """Copies a chain of ControlNets with its hints cut to the crops."""
     if control not in copies:
         copy = control.copy()
         copy.cond_hint_original = crops.of_map(_middle(control.cond_hint_original.float(), canvas))
@@ -93,7 +93,7 @@ def _recut(control: Any, crops: Crops, canvas: tuple[int, int], copies: dict[Con
 
 
 def _middle(hint: Tensor, canvas: tuple[int, int]) -> Tensor:
-    """The part [...,h,w] of a hint that is the whole picture: ComfyUI cuts the middle of it at the canvas's aspect."""
+    """Returns the part [...,h,w] of a hint that covers the picture: ComfyUI uses its middle at the canvas's aspect."""
     height, width = hint.shape[-2:]
     across, down = canvas
     x = max(0, round((width - height * across / down) / 2))

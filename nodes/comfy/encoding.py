@@ -21,7 +21,7 @@ from ...core.ip_adapter.encoding import EncodedIdentity, encode
 from ...core.ip_adapter.projection import Reading, Tokens, build_projection
 from .folders import ADAPTERS, find
 
-# What torch and safetensors raise for files that are not theirs, or cut short.
+# The exceptions of torch and safetensors for other or truncated files.
 UNREADABLE = (
     AttributeError,
     EOFError,
@@ -52,7 +52,7 @@ def _sha256(path: str) -> str:
 
 
 def encode_identity(adapter: Adapter, identity: Identity, clip_vision: ClipVisionModel | None) -> EncodedIdentity:
-    """An identity's keys and values; the adapter's network is on the device only meanwhile."""
+    """Encodes an identity into keys and values; the adapter's network is on the device only during this call."""
     if identity.is_empty:
         return EncodedIdentity()
     check_identity(adapter, identity, sees=clip_vision is not None)
@@ -65,7 +65,7 @@ def encode_identity(adapter: Adapter, identity: Identity, clip_vision: ClipVisio
 
 
 def _look(clip_vision: ClipVisionModel, crops: Tensor) -> tuple[Tensor, Tensor]:
-    """CLIP's penultimate hidden states of crops [N, L, width], and of zeros after its normalisation [1, L, width]."""
+    """Returns CLIP's penultimate hidden states of crops [N, L, width], and of normalized zeros [1, L, width]."""
     # As its encode_image does, but with the zeros in the same batch: no picture becomes exactly zero by encode_image.
     comfy.model_management.load_model_gpu(clip_vision.patcher)
     pixels = comfy.clip_model.clip_preprocess(

@@ -29,18 +29,18 @@ def register() -> None:
     for name, wanted in EXTENSIONS.items():
         folder_paths.add_model_folder_path(name, os.path.join(folder_paths.models_dir, name))
         paths, extensions = folder_paths.folder_names_and_paths[name]
-        if not extensions:  # a folder just made lists every file
+        if not extensions:  # a new folder lists every file
             folder_paths.folder_names_and_paths[name] = (paths, set(wanted))
 
 
 def stamp(*files: Path) -> tuple[tuple[int, int], ...]:
-    """Time and size of each file that is there: what was read of them is read again once this changes."""
+    """Returns time and size of each existing file: files are read again when this changes."""
     found = [file.stat() for file in files if file.is_file()]
     return tuple((each.st_mtime_ns, each.st_size) for each in found)
 
 
 def find(folder: str, name: str) -> str:
-    """The path of a model file; ModelMissingError, with the catalog's words, where it is not installed."""
+    """Returns the path of a model file; raises ModelMissingError with the catalog's sentence if it is not installed."""
     path = folder_paths.get_full_path(folder, name)
     if path is None:
         raise ModelMissingError(model_catalog.missing(name, folder))

@@ -22,7 +22,7 @@ LORAS = "consistent_face_loras"  # the adapters whose LoRA is in the model's wei
 
 
 def inject(model: ModelPatcher, encoded: EncodedIdentity, strength: Strength, scope: Scope) -> ModelPatcher:
-    """A clone of the model with the identity in it; the model itself stays as it is."""
+    """Returns a clone of the model with the identity; the model itself stays unchanged."""
     layers = cross_attentions(model.model.diffusion_model)
     check_fit(encoded, layers, type(model.model).__name__)
     tokens = encoded.weighted(strength.of(layers), strength.structure, strength.scaling is Scaling.keys_and_values)
@@ -40,7 +40,7 @@ def inject(model: ModelPatcher, encoded: EncodedIdentity, strength: Strength, sc
 
 
 def scope(start_percent: float, end_percent: float, mask: Tensor | None) -> Scope:
-    """The whole of sampling needs no range, and so costs nothing."""
+    """Builds the scope; the whole of sampling needs no range, which saves its cost."""
     if not 0 <= start_percent <= end_percent <= 1:
         raise IdentityError(
             f"The face would act from {start_percent} to {end_percent} of sampling: set start_percent and end_percent "
@@ -52,7 +52,7 @@ def scope(start_percent: float, end_percent: float, mask: Tensor | None) -> Scop
 def _add_lora(
     model: ModelPatcher, encoded: EncodedIdentity, layers: tuple[CrossAttention, ...], strength: float
 ) -> None:
-    """Once for each adapter, with several people too: the first strength above 0 holds."""
+    """Adds the LoRA once per adapter, also with several people: the first strength above 0 is used."""
     present = model.get_attachment(LORAS) or frozenset()
     if not encoded.lora or strength == 0 or encoded.source in present:
         return
@@ -73,11 +73,10 @@ def _replace_attention(model: ModelPatcher, layers: tuple[CrossAttention, ...], 
 def tell_patches(
     executor: WrapperExecutor, guider: Any, sigmas: Tensor, extra_args: dict, callback: Any, noise: Tensor, *rest: Any
 ) -> Any:
-    """Tells the patches what they cannot see, once per sampling, whatever the guider.
+    """Passes sampling data to the patches once per sampling, with every guider.
 
-    That is the schedule that is in force now, which conds follow the positive prompt, and which part of the picture a
-    cond is for. ComfyUI gives a cond that it copies to another prompt for its area the same id; so all others get new
-    ones.
+    The data are the current schedule, the conds of the positive prompt, and the part of the picture of each cond. When
+    ComfyUI copies a cond to another prompt for its area, both have the same id; so all others get new ids.
     """
     conds = guider.conds
     options = extra_args["model_options"].setdefault("transformer_options", {})

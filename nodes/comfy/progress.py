@@ -5,7 +5,7 @@ from server import PromptServer
 
 
 def say(text: str) -> None:
-    """Nothing is said where nobody listens: outside a run, or without ComfyUI's server."""
+    """Shows the text; does nothing outside a run or without ComfyUI's server."""
     context, server = get_executing_context(), getattr(PromptServer, "instance", None)
     if context is not None and server is not None:
         server.send_progress_text(text, context.node_id)

@@ -14,7 +14,7 @@ from .sampling import Batch, Models, Refiner, Settings
 def refine_targets(
     image: Tensor, plan: Plan, models: Models, settings: Settings, side: int, canvas_size: tuple[int, int]
 ) -> Tensor:
-    """All crops of the plan at side x side, pasted into [B,H,W,C]."""
+    """Refines all crops of the plan at side x side and pastes them into [B,H,W,C]."""
     if not plan.targets or settings.denoise == 0:
         return image
     canvas, size = Canvas(image), (side, side)
@@ -33,7 +33,7 @@ def refine_targets(
 
 
 def _mask(window: Tensor, region: Region, size: tuple[int, int]) -> Tensor:
-    """Where a crop is refined, [height,width]: at full strength as far as the window is at least a half."""
+    """Returns the refinement mask of a crop, [height,width]: full strength where the window is at least a half."""
     return resize(upright(window, region).unsqueeze(-1), *size)[..., 0].mul(2).clamp(0, 1)
 
 
@@ -46,7 +46,7 @@ def refine_tiles(
     skip_flat: bool,
     canvas_size: tuple[int, int],
 ) -> tuple[Tensor, str]:
-    """Redraws [B,H,W,C] in tiles; `tiling` is their largest side and overlap. Tells what was done."""
+    """Redraws [B,H,W,C] in tiles; `tiling` is their largest side and overlap. Returns the picture and a report."""
     if mode is Mode.none or settings.denoise == 0:
         return image, "Nothing was redrawn."
     canvas, unit = Canvas(image), models.vae.spacial_compression_encode()

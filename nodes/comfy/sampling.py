@@ -30,7 +30,7 @@ Noise = Callable[[int, int, Sequence[int]], Tensor]  # region, cycle, shape [C,h
 
 @dataclass(frozen=True)
 class Models:
-    """What refines."""
+    """The models of a refinement."""
 
     model: ModelPatcher
     vae: Any  # comfy.sd.VAE
@@ -41,7 +41,7 @@ class Models:
 
 @dataclass(frozen=True)
 class Settings:
-    """How it refines; `together` is how many regions go into one call, 0 as many as fit into memory."""
+    """The settings of a refinement; `together` is the number of regions per call, 0 as many as fit into memory."""
 
     seed: int
     steps: int
@@ -56,7 +56,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Batch:
-    """Regions that are refined independently of each other; how they are divided among calls changes nothing."""
+    """Regions that are refined independently of each other; the division into calls does not change the result."""
 
     crops: Crops
     noise: Noise
@@ -70,9 +70,9 @@ class Batch:
 
 
 class Shown:
-    """Tells an identity that is in the model already, and so acts on whole pictures, what is in each row.
+    """Sets the region of each row for an identity in the model, which otherwise acts on whole pictures.
 
-    The model holds it, so it holds neither the model nor who does: ComfyUI unloads models by their reference counts.
+    The model holds this object, so it must not hold the model: ComfyUI unloads models by their reference counts.
     """
 
     crops: Crops | None = None
@@ -83,9 +83,9 @@ class Shown:
 
 
 class Refiner:
-    """Refines `total` regions in all, which are tiles or faces: `kind` is the word for one.
+    """Refines `total` regions, tiles or faces; `kind` is the word for one.
 
-    `canvas` is the picture's size that the conditioning's areas speak of.
+    `canvas` is the picture size that the conditioning's areas refer to.
     """
 
     def __init__(self, models: Models, settings: Settings, total: int, canvas: tuple[int, int], kind: str) -> None:
@@ -108,9 +108,9 @@ class Refiner:
             logging.warning(GLIGEN)
 
     def refine(self, batch: Batch, cut: Callable[[int], Tensor]) -> Iterator[Tensor]:
-        """The refined crops [height,width,3] in order; `cut` gives the crops to refine by their place in the batch.
+        """Yields the refined crops [height,width,3] in order; `cut` returns a crop by its place in the batch.
 
-        All of them are cut before the first one is handed out.
+        All crops are cut before the first one is yielded.
         """
         count = len(batch.numbers)
         width, height = batch.crops.size
@@ -147,7 +147,7 @@ class Refiner:
         return torch.cat(refined)
 
     def _fitting(self, latents: Tensor) -> int:
-        """How many regions fit into the memory that is free once the model is loaded; both prompts count."""
+        """Returns how many regions fit into the free memory after loading the model, counting both prompts."""
         if len(latents) == 1:
             return 1
         model: Any = self._model
@@ -189,7 +189,7 @@ class Refiner:
         return show
 
     def _show(self, steps: int = 0) -> None:
-        """Moves the bar to the regions that are done and `steps` of the next ones."""
+        """Moves the bar to the finished regions plus `steps` of the next ones."""
         self._bar.update_absolute(self._done * self.settings.cycles * self._steps + steps)
 
     def _say(self, regions: int) -> None:

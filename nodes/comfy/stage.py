@@ -70,7 +70,7 @@ def call_inputs() -> list[io.Input]:
 
 
 def settings(stage: Mapping[str, Any], cycles: int = 1) -> Settings:
-    """Of the inputs above, by their names."""
+    """Makes the settings from the inputs above, by their names."""
     return Settings(
         stage["seed"],
         stage["steps"],

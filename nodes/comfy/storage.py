@@ -22,7 +22,7 @@ Content = tuple[dict[str, Tensor], dict[str, str]]
 
 
 def save_identity(identity: Identity, name: str, overwrite: bool) -> str:
-    """Writes the file whole or not at all, and gives its name as Load Identity lists it."""
+    """Writes the file atomically, and returns its name as Load Identity lists it."""
     tensors, metadata = to_file(identity)
     path = _place(name)
     if path.exists() and not overwrite and not _holds(path, tensors, metadata):
@@ -38,7 +38,7 @@ def save_identity(identity: Identity, name: str, overwrite: bool) -> str:
 
 
 def load_identity(name: str) -> tuple[Identity, str]:
-    """The identity and a line about it; raises ModelMissingError or IdentityError."""
+    """Returns the identity and a line about it; raises ModelMissingError or IdentityError."""
     path = folder_paths.get_full_path(IDENTITIES, name)
     if path is None:
         raise ModelMissingError(missing(name))
