@@ -3,7 +3,7 @@
 The photos are enlarged from tests/photos with a camera's noise, at 12 and 40 million pixels; the PNG of 40 is smooth,
 since with noise it would be above the 20 MB that a request may have.
 
-And what another caller's requests take while seven files that ask for endless work are sent at once: GET /jobs,
+It also times another caller's requests while seven files that need very much work are sent at once: GET /jobs,
 /readyz, a refused request and a submit with a small photo, in turn.
 
 Figures: `<kind>_<million pixels>_s`, `_sent_mb`, `_stored_mb`; `small_ms` of a 512x512 JPEG; `beside_p50_ms` and
@@ -87,7 +87,7 @@ async def measure(folder: Path, turns: int) -> dict[str, float]:
 
 
 def send(url: str, key: str, body: bytes | None) -> float:
-    """Seconds until a request is answered, whatever the answer is."""
+    """Returns the seconds until a request is answered, with any answer."""
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
     started = time.perf_counter()
     with contextlib.suppress(urllib.error.HTTPError):
@@ -101,7 +101,7 @@ def body(photo: bytes) -> bytes:
 
 @contextlib.contextmanager
 def service(folder: Path) -> Iterator[tuple[str, str, str]]:
-    """A service before nothing: (its URL, a key, another key)."""
+    """Starts a service without ComfyUI: (its URL, a key, another key)."""
     port = free_port()
     values = {"DATA": folder, "PORT": port, "WORKFLOWS": make(folder / "graphs"), "LOG_LEVEL": "ERROR"}
     values |= {"COMFY_URL": f"http://127.0.0.1:{free_port()}", "CONCURRENCY": 10**6, "RATE_LIMIT": "1000000/second"}
@@ -121,7 +121,7 @@ def service(folder: Path) -> Iterator[tuple[str, str, str]]:
 
 
 def beside(url: str, one: str, other: str, bomb: bytes) -> list[float]:
-    """The other caller's seconds while one sends a bomb seven times at once."""
+    """Returns the other caller's seconds while one caller sends a decompression bomb seven times at once."""
     path, sent = f"{url}/getImagetoImage", body(bomb)
     sending = [threading.Thread(target=send, args=(path, one, sent)) for _ in range(7)]
     small = body((PHOTOS / "astronaut.jpg").read_bytes())

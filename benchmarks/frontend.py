@@ -4,7 +4,7 @@ The one without the pack has no custom nodes at all; the front end and everythin
 the navigation until the graph is there, and (`open`) until a workflow is open, with all nodes registered; `cpu` is the
 CPU time of the page's main thread until then, which a busy machine hardly changes. Cold: a fresh browser context,
 nothing cached. Warm: the same page again. Each turn loads one with the pack and two without, in random order; the
-difference of these two tells the noise.
+difference of these two is the noise.
 
 Figures: `load_ms`, `load_without_ms` (medians, cold), `growth_ms` (median over the turns of what the pack adds),
 `growth_low_ms`, `growth_high_ms` (its 95% interval, by bootstrap), `same_ms` (as growth, but of one without to the
@@ -40,7 +40,7 @@ WATCH = """
 
 
 def servers(stack: ExitStack, folder: Path) -> tuple[ComfyServer, ComfyServer]:
-    """A ComfyUI with the pack and one without; each with folders of its own."""
+    """Starts a ComfyUI with the pack and one without, each with its own folders."""
     started = []
     for name in ("with", "without"):
         own = folder / name
@@ -54,7 +54,7 @@ def servers(stack: ExitStack, folder: Path) -> tuple[ComfyServer, ComfyServer]:
 
 
 def load(browser: Browser, server: ComfyServer) -> Times:
-    """Loads the front end twice, without and with what the browser has kept."""
+    """Loads the front end twice, with an empty and with a filled browser cache."""
     with browser.new_context() as context:
         context.add_init_script(WATCH)
         page = context.new_page()
@@ -74,7 +74,7 @@ def reached(page: Page, watcher: CDPSession) -> Times:
 
 
 def cpu(watcher: CDPSession) -> float:
-    """Milliseconds of the main thread since the navigation, with which Chromium starts to count anew."""
+    """Returns the milliseconds of the main thread since the navigation, at which Chromium resets its counter."""
     measured = {each["name"]: each["value"] for each in watcher.send("Performance.getMetrics")["metrics"]}
     return 1000 * measured["TaskDuration"]
 
@@ -93,7 +93,7 @@ def compare(ours: list[Times], without: list[tuple[Times, Times]], kind: str) ->
 
 
 def interval(values: list[float]) -> tuple[float, float]:
-    """95% of the medians that other samples like this one would have."""
+    """Returns the 95% interval of the median, by bootstrap."""
     chance = random.Random(0)
     medians = sorted(statistics.median(chance.choices(values, k=len(values))) for _ in range(2000))
     return medians[50], medians[-51]

@@ -59,7 +59,7 @@ def random_identity(family: str, tokens: int = 4, structure: bool = False) -> En
 
 
 class Both:
-    """In place of a layer's attention: runs it plain and with the identity, and keeps the time of each."""
+    """Replaces a layer's attention: runs it plain and with the identity, and records both times."""
 
     def __init__(self, patch: Any, attention: Callable[..., torch.Tensor], times: list[tuple[Any, Any]]) -> None:
         self.patch, self.attention, self.times = patch, attention, times
@@ -113,7 +113,7 @@ def overhead(family: str, calls: int, rows: int) -> dict[str, float]:
 
 
 def ratio(model: Any, side: int, rows: int) -> float:
-    """A call with the identity to the same call without: how much slower, as 1.003."""
+    """Returns the time of a call with the identity over that of the same call without, such as 1.003."""
     from comfy.ldm.modules.attention import optimized_attention
 
     times: list[tuple[Any, Any]] = []
@@ -133,7 +133,7 @@ def ratio(model: Any, side: int, rows: int) -> float:
 
 
 def interval(values: list[float]) -> tuple[float, float]:
-    """The mean, and the upper bound of its 95% interval by Student's t."""
+    """Returns the mean, and the upper bound of its 95% interval by Student's t."""
     from scipy.stats import t
 
     mean, error = statistics.mean(values), statistics.stdev(values) / len(values) ** 0.5
@@ -141,7 +141,7 @@ def interval(values: list[float]) -> tuple[float, float]:
 
 
 def added_syncs() -> int:
-    """Synchronisations of three steps with CFG, range and mask, less those of the same steps without the identity."""
+    """Returns the synchronisations of three steps with CFG, range and mask, minus those without the identity."""
     import comfy.samplers
 
     from ..core.ip_adapter.block_weights import Strength
@@ -172,7 +172,7 @@ def added_syncs() -> int:
 
 
 def prepare_ms(family: str, times: int) -> float:
-    """Milliseconds (CPU) from tokens to keys and values of all layers, with structure."""
+    """Returns the milliseconds (CPU) from tokens to keys and values of all layers, with structure."""
     from ..core.ip_adapter.checkpoint import Adapter
     from ..core.ip_adapter.encoding import encode
     from ..core.ip_adapter.variants import Kind
@@ -206,7 +206,7 @@ def memory(family: str) -> dict[str, float]:
 
 
 def faces(turns: int) -> dict[str, float]:
-    """Ours against `FaceAnalysis.get`, taking turns, on InsightFace's own photo of six people and its smallest pack."""
+    """Times ours against `FaceAnalysis.get`, in turn, on InsightFace's photo of six people with its smallest pack."""
     import insightface
     from insightface.app import FaceAnalysis
 

@@ -57,7 +57,7 @@ class Judges:
         self.analyzer, self.sface = FaceAnalyzer(OFFLINE / offline.FACE_FOLDER), SFace()
 
     def __call__(self, picture: Tensor) -> dict[str, Tensor]:
-        """What each says of the largest face of [H, W, 3]."""
+        """Returns the embedding of each judge for the largest face of [H, W, 3]."""
         faces = self.analyzer.analyze(picture[None])[0].faces
         if not faces:
             return {name: torch.zeros(width) for name, width in JUDGES.items()}
@@ -65,13 +65,13 @@ class Judges:
         return {"w600k": face.unit, "sface": self.sface(picture, face)}
 
     def identity(self, photo: Tensor) -> Identity:
-        """As Analyze Faces and Build Identity make it."""
+        """Makes the identity as Analyze Faces and Build Identity do."""
         found, _ = choose_faces(self.analyzer.analyze(photo[None]), Choice(), WithoutFace.error)
         return build_identity([Faces(tuple(found), self.analyzer.recognizer)])[0]
 
 
 class Models:
-    """The trained checkpoint and adapter, or the random ones, in ComfyUI's hands."""
+    """The trained checkpoint and adapter, or the random ones, loaded by ComfyUI."""
 
     def __init__(self) -> None:
         import comfy.sd
@@ -94,7 +94,7 @@ class Models:
         self.words = [self.clip.encode_from_tokens_scheduled(self.clip.tokenize(x)) for x in (PROMPT, NEGATIVE)]
 
     def draw(self, identity: Identity, weight: float, count: int, seed: int) -> Tensor:
-        """[count, 256, 256, 3], by Encode Identity and Apply Identity; the random adapter without its structure."""
+        """Draws [count, 256, 256, 3] by Encode Identity and Apply Identity; the random adapter without structure."""
         from ..nodes.apply import ApplyIdentity
         from ..nodes.comfy.encoding import encode_identity
 
@@ -120,13 +120,13 @@ def run(quick: bool) -> dict[str, float]:
 
 
 def references(count: int) -> list[Tensor]:
-    """The held-out people and the astronaut, [H, W, 3] in 0..1."""
+    """Returns the held-out people and the astronaut, [H, W, 3] in 0..1."""
     held_out = people.read([people.HELD_OUT]).only(range(count)).pictures().permute(0, 2, 3, 1).float() / 255
     return [*held_out, load_photo(str(PHOTO), PHOTO.name)[0][0, ..., :3]]
 
 
 def draw_all(photos: list[Tensor], judges: Judges, count: int, weights: tuple[float, ...]) -> tuple[list[Drawn], float]:
-    """All pictures, and the seconds that they took."""
+    """Draws all pictures; returns them and the seconds."""
     models, drawn, seconds = Models(), [], 0.0
     for person, photo in enumerate(photos):
         identity = judges.identity(photo)

@@ -8,7 +8,7 @@ Figures: `six_faces_seconds`, `sequential_seconds`, `six_faces_ratio` (ours to s
 without batching), `changed_outside` (largest change further than half a face from any face).
 
 CONSISTENT_FACE_PEER names a folder with ComfyUI-Impact-Pack: then its DetailerForEach refines the same faces with its
-own defaults, and `peer_seconds` and `peer_ratio` (ours to theirs) are told too.
+own defaults, and `peer_seconds` and `peer_ratio` (ours to theirs) are reported too.
 """
 
 import os

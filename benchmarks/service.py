@@ -88,7 +88,7 @@ class Bench:
             process.wait()
 
     async def direct(self) -> None:
-        """What a program without the service does."""
+        """Does the same work without the service."""
         comfy = Comfy(self.comfy_url, self.session)
         order = settle(Order("face_consistency", {**VALUES, "seed": None}, {"photo": PHOTO}))
         await comfy.upload(PHOTO, photo_name(order, "photo"))
@@ -114,7 +114,7 @@ class Bench:
 
 
 async def overhead(bench: Bench, runs: int) -> dict[str, float]:
-    """In turn, so that both meet the same machine."""
+    """Measures both in turn, so that they run under the same load."""
     async with bench.serving():
         for _ in range(5):
             await bench.direct()
@@ -129,12 +129,12 @@ async def overhead(bench: Bench, runs: int) -> dict[str, float]:
 
 
 async def memory(bench: Bench, comfy: int, jobs: int) -> dict[str, float]:
-    """Growth after the first jobs, which fill caches and pools; of ComfyUI's process (by its id) too."""
+    """Measures the growth after the first jobs, which fill caches and pools; of ComfyUI's process (by id) too."""
     async with bench.serving() as process:
         seen = [psutil.Process(number) for number in (process.pid, comfy)]
 
         async def done(count: int) -> list[float]:
-            """Both processes' megabytes after so many more jobs."""
+            """Returns both processes' megabytes after this many more jobs."""
             await asyncio.gather(*(lane(count // 4) for _ in range(4)))
             return [one.memory_info().rss / 2**20 for one in seen]
 
@@ -152,7 +152,7 @@ async def memory(bench: Bench, comfy: int, jobs: int) -> dict[str, float]:
 
 
 async def queueing(bench: Bench, submits: int) -> dict[str, float]:
-    """Acceptance with 1,000 jobs waiting, and refusals; nothing runs."""
+    """Times acceptance with 1,000 waiting jobs, and refusals; no job runs."""
     async with bench.serving():
         for _ in range(1000):
             await bench.submit()

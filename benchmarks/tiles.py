@@ -47,7 +47,7 @@ STAGE = {
 
 
 class PooledVAE:
-    """Stands in for a VAE: averages 8x8 pixels, and takes no memory to speak of."""
+    """Replaces a VAE: averages 8x8 pixels, and takes almost no memory."""
 
     def encode(self, pixels: Tensor) -> Tensor:
         return torch.cat(
@@ -163,7 +163,7 @@ def plot(figures: dict[str, float], path: Path) -> None:
 
 
 def seam_ratio(images: Tensor, reference: Tensor, grid: Grid) -> float:
-    """Of [B,H,W,C]: the mean gradient across tiles' edges over that inside tiles, over the same in the reference.
+    """For [B,H,W,C], the mean gradient across tiles' edges over that inside tiles, over the same in the reference.
 
     The reference is the picture before, or redrawn in one piece: so what the picture shows there does not count.
     """

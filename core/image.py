@@ -163,7 +163,7 @@ def _too_many_pixels(name: str, found: str) -> str:
 def _upright(picture: Image.Image) -> Image.Image:
     try:
         orientation = picture.getexif().get(ORIENTATION)
-    except DAMAGED:  # the picture itself is good: show it as it is stored
+    except DAMAGED:  # only its EXIF data are damaged: keep the stored orientation
         orientation = None
     return picture.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else picture.copy()
 

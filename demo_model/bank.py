@@ -38,7 +38,7 @@ class Texts:
     negative: Tensor
 
     def of(self, facts: Tensor, generator: torch.Generator) -> Tensor:
-        """One caption [B, 77, 768] for each of the facts [B]."""
+        """Returns one caption [B, 77, 768] for each of the facts [B]."""
         ways = torch.randint(self.known.shape[1], facts.shape, device=facts.device, generator=generator)
         return self.known[facts, ways]
 
@@ -47,7 +47,7 @@ class Texts:
 def encode_views(
     group: people.People, vae: Autoencoder, folder: Path, device: torch.device, seed: int = data.SEED
 ) -> Bank:
-    """Decodes, restyles, recognises and encodes a group of people, in chunks."""
+    """Decodes, restyles, recognizes and encodes a group of people, in chunks."""
     recogniser = Recogniser(folder / data.RECOGNISER, device)
     remover = Remover(folder / data.REMOVER, device)
     generator = torch.Generator(device).manual_seed(seed)
@@ -73,7 +73,7 @@ def joined(banks: list[Bank]) -> Bank:
 
 
 def load_bank(vae: Autoencoder, folder: Path, state: Path, device: torch.device) -> Bank:
-    """All files of people in the folder, each encoded once: what was encoded before is read from `state`."""
+    """Loads all files of people in the folder, each encoded once; reads earlier encodings from `state`."""
     banks = []
     for path in sorted(folder.glob("people-*.npz")):
         kept = state / f"bank-{path.stem}.pt"
@@ -85,9 +85,9 @@ def load_bank(vae: Autoencoder, folder: Path, state: Path, device: torch.device)
 
 
 def encode_texts(folder: Path, facts: Tensor) -> Texts:
-    """The captions of these facts, and the negative ones, on the facts' device; of other facts there are zeros.
+    """Returns the captions of these facts and the negative ones, on the facts' device; zeros for other facts.
 
-    Raises RuntimeError when this machine's random text model is not the one that packed the captions.
+    Raises RuntimeError if this machine's random text model is not the one that packed the captions.
     """
     device = facts.device
     with np.load(folder / data.CAPTIONS) as file:

@@ -1,7 +1,7 @@
 """Writes captions of training pictures: style, background, direction of the face, smile.
 
-Prompts of users hold much else, of which the model can know nothing; so captions hold other words too, at random,
-and it learns that they say nothing. The same holds for "woman" and "man": nobody has told which a face is.
+Users' prompts contain many other words that the model cannot know; so captions contain random other words too, and the
+model learns to ignore them. The same is true for "woman" and "man": the data do not say which one a face is.
 """
 
 import random
@@ -48,7 +48,7 @@ REJECTED = (
 
 @dataclass(frozen=True)
 class Known:
-    """One picture's facts as places in the tuples above; all that share them share their captions."""
+    """One picture's facts as positions in the tuples above; pictures with the same facts share their captions."""
 
     style: int = 0
     ground: int = 0
@@ -64,14 +64,14 @@ COUNT = len(STYLES) * len(GROUNDS) * len(TURNS) * len(MOODS)
 
 
 def every() -> list[Known]:
-    """All there can be, each at its number."""
+    """Returns all possible facts, each at its number."""
     sizes = (range(len(each)) for each in (STYLES, GROUNDS, TURNS, MOODS))
     styles, grounds, turns, moods = sizes
     return [Known(s, g, t, m) for s in styles for g in grounds for t in turns for m in moods]
 
 
 def caption(known: Known, chance: random.Random, words: list[str]) -> str:
-    """One way to say it; each fact but the style is left out now and then, and other words are put in."""
+    """Returns one wording; sometimes leaves out facts other than the style; adds other words."""
     beginning = chance.choice(BEGINNINGS[STYLES[known.style]]).format(chance.choice(SUBJECTS))
     said = [name for name in (TURNS[known.turn], MOODS[known.mood]) if chance.random() < 0.5]
     if known.ground and chance.random() < 0.85:
@@ -85,12 +85,12 @@ def caption(known: Known, chance: random.Random, words: list[str]) -> str:
 
 
 def negative(chance: random.Random) -> str:
-    """What stands in a negative prompt: often nothing."""
+    """Returns a negative prompt, often an empty one."""
     return "" if chance.random() < 0.3 else ", ".join(chance.sample(REJECTED, chance.randint(2, 20)))
 
 
 def tokens(texts: list[str], tokenizer: Path) -> list[list[int]]:
-    """77 token ids of each, as ComfyUI gives them to SD1.5's text model; `tokenizer` is its folder sd1_tokenizer."""
+    """Returns 77 token ids of each, as ComfyUI passes them to SD1.5's text model; `tokenizer`: folder sd1_tokenizer."""
     from transformers import CLIPTokenizer
 
     found = CLIPTokenizer.from_pretrained(str(tokenizer))(texts, padding="max_length", max_length=77, truncation=True)
@@ -98,7 +98,7 @@ def tokens(texts: list[str], tokenizer: Path) -> list[list[int]]:
 
 
 def vocabulary(tokenizer: Path) -> list[str]:
-    """Plain words that CLIP knows as one token each."""
+    """Returns plain words that are one token each in CLIP."""
     from transformers import CLIPTokenizer
 
     names = CLIPTokenizer.from_pretrained(str(tokenizer)).get_vocab()

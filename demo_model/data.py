@@ -1,7 +1,7 @@
 """Packs what training needs into one folder: `python -m consistent_face.demo_model.data --people SHARDS --into FOLDER`.
 
 people-0.npz, people-1.npz ... hold all people but the held-out ones, shuffled, and are each small enough to travel
-with the code; the rest is small: the recogniser and the background remover as torch runs them, and the captions.
+with the code; the rest is small: the recognizer and the background remover as torch runs them, and the captions.
 """
 
 import argparse

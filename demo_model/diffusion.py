@@ -11,7 +11,7 @@ GAMMA = 5.0
 
 
 def shares(device: torch.device) -> Tensor:
-    """What is left of a picture's variance at each of the 1000 times [1000], from nearly 1 to nearly 0."""
+    """Returns the remaining share of a picture's variance at each of the 1000 times, from nearly 1 to nearly 0."""
     betas = torch.linspace(0.00085**0.5, 0.012**0.5, STEPS, dtype=torch.float64) ** 2
     return (1 - betas).cumprod(0).float().to(device)
 
@@ -22,13 +22,13 @@ def noised(latents: Tensor, noise: Tensor, share: Tensor) -> Tensor:
 
 
 def cleaned(noisy: Tensor, noise: Tensor, share: Tensor) -> Tensor:
-    """The latents, if the noise is right."""
+    """Returns the latents, given the noise."""
     share = share[:, None, None, None]
     return (noisy - (1 - share).sqrt() * noise) / share.sqrt()
 
 
 def importance(share: Tensor) -> Tensor:
-    """Min-SNR-gamma (arXiv:2303.09556): else the clean end of the schedule is most of the loss."""
+    """Min-SNR-gamma (arXiv:2303.09556): without it the clean end of the schedule dominates the loss."""
     ratio = share / (1 - share)
     return ratio.clamp(max=GAMMA) / ratio
 

@@ -10,7 +10,7 @@ from torch.nn.functional import normalize
 from ..core.faces.alignment import ARCFACE_POINTS
 from .networks import Network
 
-CROP = 112  # the recogniser's side
+CROP = 112  # the recognizer's side
 REMOVER_SIDE = 320
 REMOVER_MEAN, REMOVER_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # as rembg has them
 

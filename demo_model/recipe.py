@@ -18,7 +18,7 @@ class Recipe:
     batch: int = 256
     rate_at_best: float = 4e-4
     ema: float = 0.9995
-    likeness_from: float = 0.3  # of the UNet's time, from which on the recogniser judges what it drew
+    likeness_from: float = 0.3  # of the UNet's time, from which the recognizer judges the drawn faces
     likeness_rows: int = 32  # of each batch
     likeness_weight: float = 0.1
 
@@ -29,7 +29,7 @@ class Recipe:
 
 @dataclass
 class Spent:
-    """What is behind us, kept from command to command."""
+    """The time and steps spent so far, kept between commands."""
 
     vae: float = 0.0
     vae_steps: int = 0

@@ -30,7 +30,7 @@ SLICE = 15.0  # seconds between two lines of the log
 
 
 class Session:
-    """What is being trained, and where it is kept between commands."""
+    """The networks in training, and their state folder between commands."""
 
     def __init__(self, folder: Path, state: Path, recipe: Recipe) -> None:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -73,7 +73,7 @@ class Session:
             file.write(line + "\n")
 
     def train_vae(self, until: float) -> bool:
-        """Whether the stage is done."""
+        """Trains the autoencoder; returns whether the stage is done."""
         recipe, spent = self.recipe, self.spent
         if spent.unet_steps or self.vae_done:
             return True

@@ -118,7 +118,7 @@ class Double(nn.Module):
 
 
 def zeroed(layer: Any) -> Any:
-    """A layer that says nothing at first, so that its block passes its input on."""
+    """Returns a layer that starts at zero, so that its block passes its input on."""
     for parameter in layer.parameters():
         nn.init.zeros_(parameter)
     return layer

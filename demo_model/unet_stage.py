@@ -26,7 +26,7 @@ NOBODY, UNNAMED, OFF, WORDLESS = 0.1, 0.18, 0.3, 0.36
 
 @dataclass(frozen=True)
 class Batch:
-    """What the network sees and what it should find; `wanted` [K, 512] and `points` are of the judged rows alone."""
+    """The inputs and targets of the network; `wanted` [K, 512] and `points` are of the judged rows alone."""
 
     latents: Tensor
     text: Tensor
@@ -50,7 +50,7 @@ class Model(nn.Module):
 
 
 def draw(bank: Bank, texts: Texts, recipe: Recipe, step: int) -> Batch:
-    """A batch that depends on the seed and the step alone; its first rows are photos to be judged by likeness."""
+    """A batch that depends on the seed and the step alone; its first rows are photos to be judged by similarity."""
     device, count, judged = bank.latents.device, recipe.batch, recipe.likeness_rows
     g = torch.Generator(device).manual_seed(recipe.seed * 1_000_003 + step)
 
@@ -81,7 +81,7 @@ def draw(bank: Bank, texts: Texts, recipe: Recipe, step: int) -> Batch:
 
 @dataclass
 class Trainer:
-    """All that a step needs besides its batch."""
+    """Everything that a step needs besides its batch."""
 
     model: Model
     average: Model
@@ -106,7 +106,7 @@ class Trainer:
         self.optimizer.zero_grad()
 
     def step(self, batch: Batch, number: int, share: float) -> tuple[float, float]:
-        """Returns the weighted error of the noise, and the mean likeness of the judged rows (NaN before its time)."""
+        """Returns the weighted error of the noise, and the mean similarity of the judged rows (NaN before its time)."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.recipe.rate_at_best * self.recipe.rate(number, share)
         noisy, found, left = self.look(batch)

@@ -11,7 +11,7 @@ from .networks import Network
 from .recipe import Recipe, Spent
 from .vae import Autoencoder
 
-CROP = 112  # the recogniser's side: it also tells how alike two crops look
+CROP = 112  # the recognizer's side; it also measures the similarity of two crops
 LOOKS = (3, 14, 32)  # its steps whose outputs are compared
 WIGGLE = 0.05  # noise on the latents, so that near ones decode alike
 
@@ -42,7 +42,7 @@ def difference(found: Tensor, wanted: Tensor) -> Tensor:
 
 
 def unlike(found: Tensor, wanted: Tensor, recogniser: Network) -> Tensor:
-    """Distance of looks, by the recogniser's early layers."""
+    """Returns the perceptual distance, by the recognizer's early layers."""
     pairs = zip(*(recogniser.features(x * 2 - 1, LOOKS) for x in (found, wanted)), strict=True)
     losses = [(a - b).square().sum(1).mean() for a, b in pairs]
     return torch.stack(losses).mean()

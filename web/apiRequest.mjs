@@ -20,7 +20,7 @@ export async function requestBody(fields, prompt, photo) {
   return body;
 }
 
-/** Returns a command for a POSIX shell. The body goes to standard input, because a photo is too long for an argument. */
+/** Returns a command for a POSIX shell. The body goes to standard input, since a photo is too long for an argument. */
 export function curl(url, body) {
   const header = "-H 'content-type: application/json'";
   return `curl ${header} --data-binary @- ${url} <<'JSON'\n${JSON.stringify(body, null, 2)}\nJSON\n`;

@@ -59,7 +59,7 @@ def decontaminate(image: Tensor, mask: Tensor) -> Tensor:
 
 
 def _fitting(masks: Tensor, images: Tensor) -> Tensor:
-    masks = masks.reshape(-1, *masks.shape[-2:])  # some nodes give a single mask as [H,W]
+    masks = masks.reshape(-1, *masks.shape[-2:])  # some nodes output a single mask as [H,W]
     if masks.shape[1:] != images.shape[1:3] or len(masks) not in (1, len(images)):
         raise PhotoError(
             f"The mask is {_size(masks)} and the image is {_size(images)}; connect a mask made from this very image."

@@ -17,14 +17,14 @@ from ..runtime import importing, reading
 if TYPE_CHECKING:
     from rembg.sessions.base import BaseSession
 
-# rembg's local sessions with one mask as answer. Its default (bria-rmbg) is not free for commerce, and its remote ones
-# send the picture away: neither can be named here.
+# rembg's local sessions that return one mask. Its default (bria-rmbg) is not free for commercial use, and its remote
+# sessions upload the picture: both are left out.
 SESSIONS = (
     *("u2net", "u2netp", "u2net_human_seg", "silueta", "isnet-general-use", "isnet-anime"),
     *("birefnet-general", "birefnet-general-lite", "birefnet-portrait", "birefnet-dis", "birefnet-hrsod"),
     *("birefnet-cod", "birefnet-massive"),
 )
-# Files of rembg's release that are not called like their session.
+# Files of rembg's release whose names differ from their sessions.
 RELEASED = {
     "birefnet-general-epoch_244": "birefnet-general",
     "birefnet-general-bb_swin_v1_tiny-epoch_232": "birefnet-general-lite",
@@ -70,7 +70,7 @@ class BackgroundRemover:
         kind = session_kind(path.name)
         session: Any = _open(kind, path)
         session.inner_session = watched = WatchedSession(session.inner_session)
-        return cls(session, watched, 0.0 if kind.startswith("birefnet") else SURE)  # BiRefNet answers in logits
+        return cls(session, watched, 0.0 if kind.startswith("birefnet") else SURE)  # BiRefNet outputs logits
 
     def masks(self, images: Tensor, done: Callable[[int], object] = lambda count: None) -> Tensor:
         """Coverage [B,H,W] of [B,H,W,3+], 1 = foreground; all 0 for a picture without foreground.
@@ -100,7 +100,7 @@ def session_kind(name: str) -> str:
 
 def _open(kind: str, path: Path) -> BaseSession:
     with importing():
-        import onnxruntime  # first: rembg ends the whole process where it is missing
+        import onnxruntime  # first: without it rembg ends the whole process
         from rembg.sessions import sessions
 
     class LocalSession(sessions[kind]):

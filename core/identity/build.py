@@ -63,7 +63,7 @@ class Finding:
     def sentence(self, number: int) -> str:
         similarity = "" if self.similarity is None else f"similarity {self.similarity:.2f} to the others, "
         if not self.kept:
-            return f"Face {number}: dropped, {similarity}where this person has {self.limit:.2f} or more."
+            return f"Face {number}: dropped, {similarity}below the limit of {self.limit:.2f} for this person."
         parts = ", ".join(f"{name} {value:.2f}" for name, value in self.quality._asdict().items())
         return f"Face {number}: kept, weight {self.weight:.2f} ({similarity}{parts})."
 

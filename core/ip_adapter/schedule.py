@@ -16,7 +16,7 @@ Area = tuple[float, float, float, float]  # left, top, right, bottom in shares o
 POSITIVE = "consistent_face_positive"  # the ids of the positive prompt's conds
 AREAS = "consistent_face_areas"  # of the conds for a part of the picture: their ids -> Area
 CROPS = "consistent_face_crops"  # core.boxes.Crops, where row i of each chunk is region i instead of picture i
-SCHEDULE = "consistent_face_schedule"  # the Schedule that is in force
+SCHEDULE = "consistent_face_schedule"  # the current Schedule
 
 
 class Schedule(Protocol):

@@ -53,7 +53,7 @@ class Limb:
 
 @dataclass(frozen=True)
 class Pose:
-    """Angles in degrees: `turn` 0 faces the viewer, 90 the picture's right, 180 shows the back; `twist` is the shoulders'."""
+    """Degrees: `turn` 0 faces the viewer, 90 the picture's right, 180 shows the back; `twist` turns the shoulders."""
 
     turn: float = 0
     right_arm: Limb = Limb((0.3, 1, -0.05), (0.22, 1, 0.12))
@@ -67,7 +67,7 @@ class Pose:
 
 
 def stand(pose: Pose, build: Build) -> np.ndarray:
-    """Returns the body [18,2] as the viewer sees it, in body heights: x right and y down from the middle of the hips."""
+    """Returns the body [18,2] as the viewer sees it, in body heights: x right, y down from the middle of the hips."""
     head = 1 / build.heads_tall
     below = (1 - head) / (1 + NECK)
     points = _trunk(pose, build, below)

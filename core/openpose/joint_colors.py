@@ -10,17 +10,17 @@ import numpy as np
 from ..errors import PhotoError
 from .skeleton import LIMB_COLOURS, PALETTE, Colour, Joint
 
-BLACK_BELOW = 64  # of the brightest channel: JPEG's noise around lines stays under it
+BLACK_BELOW = 64  # of the brightest channel: JPEG's noise around lines stays below this
 MIN_BLACK = 0.4
-MIN_PAINTED = 0.4  # of all that is coloured: hands have colours of their own, and reducing makes more
-MIN_LIMBS = 0.3  # of the dots' area: some draw their limbs in the dots' full colours
+MIN_PAINTED = 0.4  # of all coloured pixels: hands have other colours, and reducing a picture adds some
+MIN_LIMBS = 0.3  # of the dots' area: some nodes draw limbs in the dots' full colours
 DOT_NEAR, LIMB_NEAR = 42, 25  # half the way to the next colour of the palette, and of the darker limbs
 EARS = (Joint.R_EAR, Joint.L_EAR)
 # Of a usual dot: smaller spots are edges between other colours. Ears are drawn last, so nothing covers them.
 MIN_DOT, MIN_EAR = 0.1, 0.45
-COVERED_BELOW = 0.8  # of a usual dot: the middle of what is seen is no longer the dot's
+COVERED_BELOW = 0.8  # of a usual dot: the centre of the visible part is no longer the dot's centre
 MIN_AREA, ROUND = 9, 0.7  # pixels, and of its circle: what a whole dot has
-MAX_DOTS = 100  # of a joint, or people: joining them takes the square of it
+MAX_DOTS = 100  # of a joint, or people: the time to join them grows with the square
 HIDING = 3  # radii: shoulders nearer than that hide the neck between them
 CURE = "draw one with a pose detector or editor (coloured key points on black), or leave the image out for a preset."
 
@@ -102,7 +102,7 @@ def _spots(mask: np.ndarray) -> Iterator[np.ndarray]:
     """Returns the pixels of each spot of a mask, x and y: float32 [n,2]."""
     import cv2
 
-    # Grown by a pixel before they are counted: a dot that others cover in the middle stays one.
+    # Spots grow by a pixel before counting, so that a dot that is covered in the middle stays one spot.
     _, labels = cv2.connectedComponents(cv2.dilate(mask.astype(np.uint8), np.ones((3, 3), np.uint8)))
     rows, columns = np.nonzero(mask)
     order = np.argsort(labels[rows, columns], kind="stable")

@@ -28,7 +28,7 @@ class Concealment(Enum):
 def conceal(image: Tensor, how: Concealment) -> Tensor:
     """Returns an opaque picture of the size of [H,W,3 or 4] from which the original cannot be recovered.
 
-    Blur and pixelate keep the mean colours of at most 16x16 cells, each of at least 64 pixels; other modes keep nothing.
+    Blur and pixelate keep the mean colours of at most 16x16 cells, each of at least 64 pixels; others keep nothing.
     """
     colours = METHODS[how](on_white(image)).clamp(0, 1).to(image)
     return torch.cat([colours, torch.ones_like(image[..., 3:])], dim=-1)

@@ -183,7 +183,7 @@ def test_the_report_says_of_each_face_what_became_of_it_and_why() -> None:
     lines = describe(identity, findings).splitlines()
     assert lines[0] == "4 face(s) analyzed by w600k_mbf, 1 dropped."
     assert lines[1].startswith("Face 1: kept, weight 0.33 (similarity 0.") and "sharpness" in lines[1]
-    assert lines[4].startswith("Face 4: dropped, similarity ") and lines[4].endswith("or more.")
+    assert lines[4].startswith("Face 4: dropped, similarity ") and lines[4].endswith("for this person.")
 
 
 def test_a_real_stranger_is_dropped(analyzer: FaceAnalyzer, photo: Callable[[str], Tensor]) -> None:
