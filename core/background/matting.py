@@ -74,6 +74,6 @@ def _size(batch: Tensor) -> str:
 def _report(masks: Tensor, empty: Tensor) -> str:
     return "\n".join(
         f"picture {number} of {len(masks)}: "
-        + ("nothing stands out from the background, left whole" if nothing else f"{mask.mean():.0%} foreground")
+        + ("no foreground was found, left whole" if nothing else f"{mask.mean():.0%} foreground")
         for number, (mask, nothing) in enumerate(zip(masks, empty.tolist(), strict=True), 1)
     )

@@ -1,4 +1,4 @@
-"""Finds the turn in the picture plane at which a face stands upright.
+"""Finds the rotation in the picture plane at which a face is upright.
 
 A detector puts upright landmarks on an upside-down face, so that its embedding is a stranger's. Only the score shows
 the error, and a single score is not reliable. Measured with SCRFD-500M on 26 portraits, upright and upside
@@ -16,7 +16,7 @@ from .alignment import turn_of
 from .model_pack import Detector
 
 SURE = 0.8  # a score in the whole picture that turned faces do not reach
-SMALLEST = 64  # pixels of a face's side: a smaller one identifies nobody
+SMALLEST = 64  # pixels of a face's side: a smaller face does not identify a person
 SURE_SMALL = 0.7  # a score that is enough for such a face: a crowd has many
 SEEN = 0.79  # a score in the small crop that turned faces do not reach
 LEVEL = 33.0  # degrees of turn up to which the landmarks of a sure face are exact

@@ -133,7 +133,7 @@ def _added(base: Layers, structure: Layers, scale: float) -> Layers:
 
 
 def _stacked(people: Sequence[Layers]) -> Layers:
-    """Stacks people side by side; pads people with fewer tokens (Portrait of fewer faces); nobody is all zeros."""
+    """Stacks people side by side; pads people with fewer tokens (Portrait of fewer faces); an empty one is zeros."""
     present = [person for person in people if person]
     longest = max(person[0].keys.shape[2] for person in present)
     counts = tuple(count for person in people for count in (_counts(person[0]) if person else (longest,)))

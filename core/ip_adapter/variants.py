@@ -78,5 +78,5 @@ def _named(name: str) -> Kind:
         return Kind.PLUS
     raise WrongModelError(
         f'"{name}" can be FaceID Plus or FaceID Plus v2, which have the same tensors, and neither its sha256 nor its '
-        "name tells which: set 'variant' to 'plus' or 'plus v2'."
+        "name shows which one it is: set 'variant' to 'plus' or 'plus v2'."
     )

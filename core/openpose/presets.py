@@ -12,7 +12,7 @@ from .poses import ACTIONS, HEADS, TURNS
 from .sheet import MULTIPLE, PoseSheet, draw_people
 from .skeleton import Lines, Person
 
-MIN_HEAD = 16  # pixels: below, nobody can tell which way a head is turned
+MIN_HEAD = 16  # pixels: the turn of a smaller head is not visible
 MAX_FIGURES = 8  # of a section
 GROWN = Build()
 

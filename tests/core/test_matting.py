@@ -133,7 +133,7 @@ def test_a_picture_of_nothing_is_returned_whole_with_a_word(network: BackgroundR
     image = torch.full((1, 64, 96, 3), 0.4)
     cut, used, report = replace_background(image, network.masks(image), None)
     assert torch.equal(cut[..., :3], image) and used.min() == 1 and cut[..., 3].min() == 1
-    assert report == "picture 1 of 1: nothing stands out from the background, left whole"
+    assert report == "picture 1 of 1: no foreground was found, left whole"
 
 
 def test_a_transparent_picture_stays_transparent_there() -> None:

@@ -92,7 +92,7 @@ async def test_a_picture_with_nothing_in_front_is_returned_with_a_warning(client
     job = await run_unsampled(client, order("face_avatar", tmp_path / "sky.png", remove_background=True))
     (picture,) = await images(client, job)
     assert picture.mode == "RGBA" and picture.getextrema() == ((90, 90), (120, 120), (150, 150), (255, 255))
-    assert "nothing stands out" in texts(client, job)["Background"]
+    assert "no foreground was found" in texts(client, job)["Background"]
 
 
 async def test_a_missing_background_model_is_told_with_its_cure(client: Comfy) -> None:
