@@ -1,4 +1,4 @@
-"""python -m api [serve | keys add|list|revoke | webhooks redeliver|secret]; `serve` is what it does by itself."""
+"""Runs the web service and manages its keys and webhooks: python -m api [serve | keys | webhooks]."""
 
 import argparse
 import asyncio

@@ -1,4 +1,4 @@
-"""The application: vendors' routes, everybody's own jobs, the operator's pages, and errors in the vendors' shapes."""
+"""Builds the FastAPI application: the vendors' routes, the job routes, the operator's routes and error handlers."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""`python dev.py bench NAME`: runs benchmarks/NAME.py, prints its table, keeps figures (JSON) and plot (PNG).
+"""Runs benchmarks/NAME.py, prints its table, writes figures (JSON) and plot (PNG): `python dev.py bench NAME`.
 
 A benchmark is a module with `run(quick: bool) -> dict[str, float]` (figures by name, flat) and, where there is
 something to see, `plot(figures, path)`.

@@ -1,4 +1,4 @@
-"""`python dev.py demo`: the documented requests to the web service, and a page that shows what came of them."""
+"""Sends the documented requests to the web service and writes a page with the results: `python dev.py demo`."""
 
 import asyncio
 import base64

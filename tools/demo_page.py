@@ -1,4 +1,4 @@
-"""The page of the demo: for each workflow what was sent, the results, the settings, the time."""
+"""Writes the page of the demo: for each workflow the photos sent, the results, the settings, the time."""
 
 import re
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Says what is missing or wrong, each with its cure: `python dev.py doctor`; exit code 0 when usable."""
+"""Reports what is missing or wrong, each with its cure: `python dev.py doctor`; exit code 0 when usable."""
 
 import argparse
 import importlib

@@ -1,4 +1,4 @@
-"""Fetches real model files, when asked: `python dev.py models --set sd15|sdxl|faces`, or names of files."""
+"""Downloads the real model files: `python dev.py models --set sd15|sdxl|faces`, or names of files."""
 
 import argparse
 import hashlib

@@ -1,4 +1,4 @@
-"""`python dev.py serve`: ComfyUI with the pack, and the web service before it, for use, until Ctrl-C.
+"""Runs ComfyUI with the pack, and the web service in front of it, until Ctrl-C: `python dev.py serve`.
 
 Other arguments go to ComfyUI; the service is set by CONSISTENT_FACE_* (see api/base/settings.py).
 """

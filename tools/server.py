@@ -1,4 +1,4 @@
-"""Processes of ours, started, awaited, stopped: a ComfyUI with the pack, and the web service before it."""
+"""Starts, awaits and stops server processes: ComfyUI with the pack, and the web service in front of it."""
 
 import contextlib
 import itertools

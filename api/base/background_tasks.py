@@ -1,4 +1,4 @@
-"""Work that goes on behind the requests, and survives whatever it meets."""
+"""Runs background tasks and restarts them after a fault."""
 
 import asyncio
 import logging

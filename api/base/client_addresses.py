@@ -1,4 +1,4 @@
-"""Whose request this is, as an address: everything that counts by address asks here.
+"""Finds the address that a request is counted by.
 
 A proxy is believed about the caller behind it only when TRUSTED_PROXIES names it. The hops that it tells are walked
 from the nearest on, and the first one that is not trusted is the caller: what stands before it is its own word.

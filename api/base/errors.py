@@ -1,4 +1,4 @@
-"""What the service refuses, in one sentence each; the vendors give every one its documented number and shape."""
+"""The errors of the service, one sentence each; every vendor maps them to its documented codes and bodies."""
 
 
 class ServiceError(Exception):

@@ -1,4 +1,4 @@
-"""Places that few may hold at a time, and few of them any one holder; and rates. Both keep little in memory."""
+"""Limits concurrency (Slots) and rates (Rates) per caller, with bounded memory."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""Logs as one JSON object a line, without keys, pictures, or what follows the question mark of a URL."""
+"""Writes logs as one JSON object per line, without keys, pictures or the query strings of URLs."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""The two values that cross between requests and ComfyUI: what is wanted, and what came of it."""
+"""The values that requests and the ComfyUI client exchange: Order in, Job out."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""What an operator can set: environment variables CONSISTENT_FACE_<NAME>, or the arguments of `Settings`."""
+"""The operator's settings: environment variables CONSISTENT_FACE_<NAME>, or the arguments of `Settings`."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""ComfyUI over its own HTTP and websocket API: upload, queue, follow, fetch."""
+"""The HTTP and websocket client of ComfyUI: uploads photos, queues graphs, follows runs, downloads pictures."""
 
 import asyncio
 from collections.abc import Callable, Iterable

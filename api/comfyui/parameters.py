@@ -1,4 +1,4 @@
-"""What can be ordered of each workflow: its parameters, what each may be, and the node that takes it."""
+"""The parameters of each workflow: their ranges, and the node inputs that they set."""
 
 import random
 import re

@@ -1,4 +1,4 @@
-"""What ComfyUI's answers say: the state of a job, why a graph was refused, how far a run is."""
+"""Parses ComfyUI's answers: the state of a job, the reasons of a refusal, the progress of a run."""
 
 import json
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Fills a workflow: an order and an API graph in, the graph that ComfyUI runs out. No network, no ComfyUI."""
+"""Fills a workflow: takes an order and an API graph, returns the graph to run. Needs no network and no ComfyUI."""
 
 import copy
 import json

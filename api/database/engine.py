@@ -1,4 +1,4 @@
-"""The SQLite file: one writer at a time, and nothing left in it of what is deleted.
+"""Opens the SQLite file: one writer at a time, and deleted rows are erased from the disk.
 
 Every commit survives the death of the process, and after `sync` that of the machine. Acceptances are synced before they
 are answered; what a dead machine forgets of a run is found again in ComfyUI or run again.

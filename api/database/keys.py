@@ -1,4 +1,4 @@
-"""API keys: made, listed, revoked, and recognized in the three documented places."""
+"""Creates, lists, revokes and recognizes API keys."""
 
 import hashlib
 import hmac

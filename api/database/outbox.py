@@ -1,4 +1,4 @@
-"""Which of the owed webhooks are sent next: in their order, and so that no key and no host keeps others' waiting."""
+"""Selects the webhooks to send next, so that no key and no host delays the webhooks of others."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence

@@ -1,4 +1,4 @@
-"""What is known of the jobs: whose they are, how they stand, what is to be done with them."""
+"""Reads the jobs table: owner, state, queue position, and the jobs that are due for cleaning or expiry."""
 
 import time
 from collections.abc import Sequence

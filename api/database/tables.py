@@ -1,4 +1,4 @@
-"""The service's tables (SQLite): keys, jobs, the webhook outbox, keys' own buckets. Times are seconds since 1970."""
+"""The SQLite tables: keys, jobs, the webhook outbox, the keys' own buckets. Times are seconds since 1970."""
 
 from sqlalchemy import JSON, BigInteger, Index, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column

@@ -1,4 +1,4 @@
-"""What becomes of the jobs: every change of state is a compare-and-set, so that only one can win."""
+"""Changes the state of jobs. Every change is a compare-and-set, so that only one of two writers succeeds."""
 
 import time
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Lets requests wait for their jobs: told at once by a runner of this process, found by asking when it is another's."""
+"""Waits for the end of a job: notified by a runner in this process, polled for a runner in another one."""
 
 import asyncio
 from collections import defaultdict

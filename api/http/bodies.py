@@ -1,4 +1,4 @@
-"""Reads the body of a request within limits: the fields of a JSON object or of a form."""
+"""Reads the body of a request within limits: returns the fields of a JSON object or of a form."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""How the service is connected to: uvicorn, with limits that it has none of itself.
+"""Configures uvicorn and adds the connection limits that it lacks.
 
 An address holds so many connections open; the head of a request has an end, in bytes and in seconds; whoever takes no
 answer, or goes on sending after it, is cut off. How quickly a body must come is bodies.py's, who also answers so.

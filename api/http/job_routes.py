@@ -1,4 +1,4 @@
-"""A key's own jobs: listed, looked at, cancelled, deleted; and the pictures behind signed links."""
+"""The job routes: list, show, cancel and delete the key's jobs, and serve results behind signed links."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""What every request passes: it is let in, counted, and logged without its query."""
+"""The middleware of every request: checks access without keys, counts, and logs without the query string."""
 
 import logging
 import time

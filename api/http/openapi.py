@@ -1,4 +1,4 @@
-"""The OpenAPI documents: one of everything at /openapi.json, one a vendor at /openapi/<vendor>.json, pages at /docs.
+"""Serves the OpenAPI documents: /openapi.json, one per vendor at /openapi/<vendor>.json, and pages at /docs.
 
 The pages are Swagger UI out of the package fastapi-offline: they need no internet.
 """

@@ -1,4 +1,4 @@
-"""What an operator asks: is it alive, is it ready, how is it doing; and who is let in while there are no keys."""
+"""The operator's routes: /healthz, /readyz and /metrics; and the access check of a service without keys."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""Reads a request: its fields and its caller."""
+"""Reads a request: authenticates the caller and parses the fields."""
 
 import asyncio
 import contextlib

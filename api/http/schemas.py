@@ -1,4 +1,4 @@
-"""Schemas for the OpenAPI documents: answers, refusals, and bodies that a route reads itself."""
+"""Schemas for the OpenAPI documents: answers, refusals, and the bodies that a route parses itself."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""From a checked request to an accepted job."""
+"""Turns a validated request into an accepted job."""
 
 import asyncio
 import contextlib

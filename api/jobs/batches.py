@@ -1,4 +1,4 @@
-"""Cuts an order into prompts of at most so many pictures, each the same picture as in one prompt."""
+"""Splits an order into prompts of at most `max_batch` pictures; every picture stays the same as in one prompt."""
 
 import copy
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Lets runs through beside each other, or one alone: a run that is suspected of taking ComfyUI down with it."""
+"""A gate for runs: many pass at once, but a run suspected of crashing ComfyUI passes alone."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""One service a data folder: a second one would take the first one's running jobs for lost."""
+"""Locks the data folder: a second service would take the first one's running jobs for lost."""
 
 import contextlib
 import sys

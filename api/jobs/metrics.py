@@ -1,4 +1,4 @@
-"""What Prometheus reads at /metrics: requests, jobs, the queue. Labels are few and hold nothing of a caller."""
+"""The Prometheus metrics of /metrics: requests, jobs, the queue. Labels are few and hold no caller data."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Stores a run's pictures in the form in which they leave."""
+"""Stores a run's pictures in their delivery format."""
 
 from ..database.tables import JobRow
 from .service import Service

@@ -1,4 +1,4 @@
-"""Leaves nothing of a face behind: in ComfyUI as soon as a job has ended, in the service when its time is over.
+"""Deletes photos and results: from ComfyUI when a job has ended, from the service when its retention is over.
 
 What a local ComfyUI holds (its folders are settings) is removed from the disk; a remote one is made to overwrite it
 with nothing, since its API removes no file: empty files stay there under the jobs' names.

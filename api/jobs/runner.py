@@ -1,4 +1,4 @@
-"""Runs one job: from its row to its pictures, whatever an earlier attempt left behind."""
+"""Runs one job: takes its row, returns its pictures, and copes with the state that an earlier attempt left."""
 
 import asyncio
 import contextlib

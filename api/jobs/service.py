@@ -1,4 +1,4 @@
-"""All that a request or a runner needs, made from the settings alone: any process may make its own."""
+"""The objects that requests and runners share, made from the settings alone: any process may make its own."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""The interface of a vendor's API: `app` registers the vendors, and the rooms below reach them through this alone."""
+"""The interface of a vendor module: `app` registers the vendors, and lower layers use only this class."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass

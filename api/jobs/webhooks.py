@@ -1,4 +1,4 @@
-"""Sends the webhooks that the outbox owes: at least once, under a stable id, signed as Standard Webhooks says."""
+"""Sends the webhooks of the outbox: at least once, under a stable id, signed as Standard Webhooks specifies."""
 
 import asyncio
 import base64

@@ -1,4 +1,4 @@
-"""Takes jobs in their order and runs them, beside each other where the settings say so, until it is stopped."""
+"""Claims queued jobs in order and runs them until the service stops; `workers` run at the same time."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""Walks a picture file from part to part without decoding it: what it is, how large, and how much work it asks for."""
+"""Parses a picture file without decoding it: its format, its size, and how much work its decoding takes."""
 
 import re
 import struct

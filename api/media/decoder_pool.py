@@ -1,4 +1,4 @@
-"""Has pictures worked on in processes of their own: one that takes too long is killed, and nobody else waits for it.
+"""Runs picture decoding in separate processes: one that exceeds its time is killed, and others do not wait for it.
 
 A decoder stays for the next picture, and a new one is started where it has ended.
 """

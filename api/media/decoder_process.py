@@ -1,4 +1,4 @@
-"""python -m api.media.decoder_process MEMORY: works on pictures, one after another, apart from the service.
+"""The decoder process, python -m api.media.decoder_process MEMORY: decodes one picture after another.
 
 decoder_pool.py starts it.
 Both ways goes one line of JSON, then as many bytes as it says. It ends with the service, when the pipe from it closes,

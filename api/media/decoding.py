@@ -1,4 +1,4 @@
-"""What the service has decoded apart from itself: photos of strangers, and its own results."""
+"""Decodes in separate processes: the photos of callers, and the results of ComfyUI."""
 
 import logging
 from collections.abc import Mapping

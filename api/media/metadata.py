@@ -1,4 +1,4 @@
-"""Drops what a PNG tells beside its pixels: workflows, comments, profiles."""
+"""Removes the metadata of a PNG: workflows, comments, profiles."""
 
 import struct
 

@@ -1,4 +1,4 @@
-"""Pictures in and out: what a photo must be to be taken, and in what form results leave.
+"""Checks photos and encodes them anew; encodes results for delivery.
 
 A photo is encoded anew, so that nothing after this decodes a stranger's file. All of it takes its time, and holds
 Python's lock: `decoder` runs it in a process of its own, which is why nothing large is imported here.

@@ -1,4 +1,4 @@
-"""A picture inside a request: the bytes of a file, or a text that holds them in base64."""
+"""Decodes a picture inside a request: a data URI or base64 text becomes bytes."""
 
 import base64
 import binascii

@@ -1,4 +1,4 @@
-"""Where results lie: on disk behind signed links, or in S3-compatible storage. Names are `<job id>-<i>.<suffix>`."""
+"""Stores results: on disk behind signed links, or in S3-compatible storage. Names are `<job id>-<i>.<suffix>`."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Connections to the public internet alone: the address is checked on the socket that is about to connect.
+"""Restricts connections to public addresses: checks the address on the socket just before it connects.
 
 Checking there, and not when a name is looked up, leaves nothing to redirects and to names that change their address.
 """

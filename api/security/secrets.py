@@ -1,4 +1,4 @@
-"""The service's one secret, and what is derived from it: link signatures, webhook secrets, sealed credentials."""
+"""The service's secret and the values derived from it: link signatures, webhook secrets, sealed credentials."""
 
 import base64
 import hashlib

@@ -1,4 +1,4 @@
-"""What a URL of a caller's must be to be taken: one whose host and port every later reader understands alike.
+"""Checks the URLs of callers: accepts only those whose host and port every HTTP client reads alike.
 
 What its host leads to is checked when it is connected, in addresses.py.
 """

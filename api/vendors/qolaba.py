@@ -1,4 +1,4 @@
-"""Qolaba's Face Consistency and Face Avatar, and its task status.
+"""Qolaba's Face Consistency and Face Avatar, and the status of a task.
 
 Decided where the documents leave it open: both spellings of the path serve both models, which `app_id` tells apart,
 then fields that only the avatar has, then the spelling. Sizes round down to a multiple of 8. `file_url` is `image`.

@@ -1,4 +1,4 @@
-"""The one set of rules by which all vendors' fields are read.
+"""Validates the fields of all vendors by one set of rules.
 
 null, "", "None" and "null" are absent; numbers and booleans may be texts; NaN, infinities and booleans are no numbers;
 unknown fields are ignored and named.

@@ -1,4 +1,4 @@
-"""The answers of ModelsLab's Face Generator: success, processing, the webhook's report, and errors."""
+"""Builds the answers of ModelsLab's Face Generator: success, processing, the webhook's report, and errors."""
 
 import asyncio
 import base64

@@ -1,4 +1,4 @@
-"""ModelsLab's update_s3 and reset_s3: a bucket of the key's own, where its later results go.
+"""ModelsLab's update_s3 and reset_s3: set or remove the key's own bucket for later results.
 
 ModelsLab names no bucket: it is `bucket_name`, or the first part of the endpoint's path, or of its host.
 """

@@ -1,4 +1,4 @@
-"""ModelsLab's make_gen: a face photo and a prompt in, pictures with that face out."""
+"""ModelsLab's make_gen: takes a face photo and a prompt, answers with pictures of that face."""
 
 from typing import Annotated, Literal
 
