@@ -9,7 +9,7 @@ class Gate:
     def __init__(self) -> None:
         self._changed = asyncio.Condition()
         self._inside = 0
-        self._is_taken = False  # by one that is alone, or waits to be
+        self._is_taken = False  # a run passes alone, or waits for that
 
     @contextlib.asynccontextmanager
     async def passed(self, alone: bool) -> AsyncIterator[None]:
