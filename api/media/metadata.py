@@ -8,7 +8,7 @@ KEPT = {b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"gAMA", b"sRGB", b"cHRM", 
 
 
 def strip(content: bytes) -> bytes:
-    """The same PNG without metadata, its pixels untouched. Raises MalformedError."""
+    """Returns the PNG without metadata and with the same pixels. Raises MalformedError."""
     parts, place = [PNG], len(PNG)
     while place < len(content):
         try:

@@ -12,7 +12,7 @@ IMAGE_TYPES = ("", "image/jpeg", "image/jpg", "image/png", "image/webp", "applic
 
 
 def decode(source: str, name: str, largest: int) -> bytes:
-    """A data URI or plain base64, standard or URL-safe. Its length is checked before it is decoded."""
+    """Decodes a data URI or base64, standard or URL-safe; checks the length first. Raises PictureError."""
     start = 0
     if (prefix := DATA_URI.match(source)) is not None:
         start = prefix.end()
