@@ -1,1 +1,1 @@
-"""The web service's side: orders, and ComfyUI over its own API. Never imports torch or ComfyUI."""
+"""The web service: accepts orders and runs them on ComfyUI over HTTP. Never imports torch or ComfyUI."""

@@ -1,4 +1,4 @@
-"""The application: vendors' routes, everybody's own jobs, the operator's pages, and errors in the vendors' shapes."""
+"""Builds the FastAPI application: the vendors' routes, the job routes, the operator's routes and error handlers."""
 
 import asyncio
 import contextlib
@@ -24,14 +24,14 @@ from .jobs.webhooks import deliver
 from .jobs.worker import work
 from .vendors import VENDORS
 
-STOP_SECONDS = 10.0  # for the jobs at hand at a graceful stop; what is not done then is taken up at the next start
-CLEAN_SECONDS = 5.0  # then, for what has ended meanwhile; what is not cleaned then is cleaned after the next start
+STOP_SECONDS = 10.0  # that running jobs get at a graceful stop; unfinished ones are resumed at the next start
+CLEAN_SECONDS = 5.0  # for the cleaning after that; the rest is cleaned after the next start
 CORS_HEADERS = ["content-type", "authorization", "x-api-key", "idempotency-key"]
 CORS_EXPOSED = ["x-remaining-credits", "x-warnings", "x-image-count", "x-seed-value", "link"]
 
 
 def create_app(settings: Settings, run_jobs: bool = True) -> FastAPI:
-    """The service over its data folder. Without `run_jobs` it accepts and answers, and another process runs."""
+    """Returns the application. Without `run_jobs` it accepts jobs and answers, and another process runs the jobs."""
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -64,7 +64,7 @@ def create_app(settings: Settings, run_jobs: bool = True) -> FastAPI:
 
 @contextlib.asynccontextmanager
 async def _running(service: Service, run_jobs: bool) -> AsyncIterator[None]:
-    """The work behind the requests. At the end runners may finish what they have at hand, and it is cleaned."""
+    """Runs the background tasks. At the end running jobs may finish within STOP_SECONDS, and are cleaned."""
     stopping = asyncio.Event()
     workers = service.settings.workers if run_jobs else 0
     behind = [asyncio.create_task(keep_going(partial(work, service, stopping))) for _ in range(workers)]
@@ -101,7 +101,7 @@ def _answer(request: Request, error: ServiceError) -> Response:
     if isinstance(error, BusyError):
         answer.headers["Retry-After"] = str(error.retry_after)
     if getattr(request.state, "broken_off", False):
-        answer.headers["Connection"] = "close"  # the rest of its body is not waited for
+        answer.headers["Connection"] = "close"  # the rest of the body is not read
     return answer
 
 
@@ -110,7 +110,7 @@ async def _refused(request: Request, error: ServiceError) -> Response:
 
 
 async def _unmatched(request: Request, error: HTTPException) -> Response:
-    """What the framework refuses: unknown paths, wrong methods, bodies that are not finished."""
+    """Answers the framework's refusals: unknown paths, wrong methods, incomplete bodies."""
     path = request.url.path[:100]
     kinds: dict[int, ServiceError] = {
         404: NotFoundError(f"The requested URL does not exist: {path}."),
@@ -124,7 +124,7 @@ async def _unmatched(request: Request, error: HTTPException) -> Response:
 
 
 def _methods(request: Request) -> set[str]:
-    """All that a path takes: the framework names the first route's methods alone."""
+    """All methods of a path: the framework lists only those of the first matching route."""
     matched = (route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE)
     return {method for route in matched for method in getattr(route, "methods", None) or ()}
 
@@ -136,6 +136,6 @@ async def _invalid(request: Request, error: RequestValidationError) -> Response:
 
 
 async def _faulty(request: Request, error: Exception) -> Response:
-    """A fault of ours: the log has its traceback under the number that the caller is told."""
+    """Answers an unexpected exception. The log has the traceback under the number in the answer."""
     number = getattr(request.state, "request_id", "")
-    return _answer(request, ServiceError(f"Internal error, number {number}: tell it to the operator."))
+    return _answer(request, ServiceError(f"Internal error: tell the operator the number {number}."))

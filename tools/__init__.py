@@ -1,1 +1,1 @@
-"""What dev.py runs inside .venv: the host, the launcher, small models, the fetcher, the doctor, the demo."""
+"""The tools that dev.py runs inside .venv: host, launcher, small models, model download, doctor, demo."""

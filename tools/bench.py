@@ -1,7 +1,6 @@
-"""`python dev.py bench NAME`: runs benchmarks/NAME.py, prints its table, keeps figures (JSON) and plot (PNG).
+"""Runs benchmarks/NAME.py, prints its table, writes figures (JSON) and plot (PNG): `python dev.py bench NAME`.
 
-A benchmark is a module with `run(quick: bool) -> dict[str, float]` (figures by name, flat) and, where there is
-something to see, `plot(figures, path)`.
+A benchmark is a module with `run(quick: bool) -> dict[str, float]` (figures by name) and `plot(figures, path)`.
 """
 
 import argparse
@@ -19,7 +18,7 @@ def main() -> int:
     parser.add_argument("name", choices=names)
     parser.add_argument("--quick", action="store_true", help="under 5 minutes on 2 cores")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends what it started, as Ctrl-C does
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stops its child processes, as Ctrl-C does
     benchmark = importlib.import_module(f"consistent_face.benchmarks.{arguments.name}")
     figures = benchmark.run(arguments.quick)
     for name, figure in figures.items():

@@ -1,4 +1,4 @@
-"""Chromium for the browser tests: found, or installed where that is ours to do (root on Debian)."""
+"""Finds Chromium for the browser tests, or installs it (on Debian, as root)."""
 
 import os
 import shutil

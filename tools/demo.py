@@ -1,4 +1,4 @@
-"""`python dev.py demo`: the documented requests to the web service, and a page that shows what came of them."""
+"""Sends the documented requests to the web service and writes a page with the results: `python dev.py demo`."""
 
 import asyncio
 import base64
@@ -27,16 +27,17 @@ from .server import ServerError, comfyui, free_port, service
 DATA = HOST / "demo"  # of the service
 OUTPUT = ROOT / "output" / "demo"
 NOISE = (
-    "The real models of {workflows} are not installed, so small ones with random weights stand in: the pictures are "
-    "noise, made by the same code. 'python dev.py models' fetches the real ones: --set sdxl, --set sd15."
+    "The real models of {workflows} are not installed. The demo uses small models with random weights instead: the "
+    "code is the same, but the pictures are noise. 'python dev.py models' downloads the real models: --set sdxl, "
+    "--set sd15."
 )
 FACES = (
-    "The real models of {workflows} are not installed, so a small one stands in: trained on faces of people who do not "
-    "exist, it knows faces alone, no places, clothes or poses (demo_model/README.md). 'python dev.py models' "
-    "fetches the real ones: --set sdxl, --set sd15."
+    "The real models of {workflows} are not installed. The demo uses a small model instead. It was trained on "
+    "generated faces and draws only faces: no places, clothes or poses (demo_model/README.md). 'python dev.py models' "
+    "downloads the real models: --set sdxl, --set sd15."
 )
 WAIT = 3600  # seconds for a request; the service answers when it is done
-# What the small models ask for: they know SD1.5 at 256x256 alone.
+# Values that suit the small models: they were made for SD1.5 at 256x256.
 SMALL: dict[str, Value] = {
     "checkpoint": "offline_sd15.safetensors",
     "adapter": "offline_faceid_plusv2_sd15.bin",
@@ -57,14 +58,14 @@ SMALL: dict[str, Value] = {
 
 
 def small_values(workflow: str) -> dict[str, Value]:
-    """SMALL, as far as the workflow has its parameters."""
+    """The values of SMALL that are parameters of the workflow."""
     return {name: value for name, value in SMALL.items() if name in PARAMETERS[workflow]}
 
 
 def small_models(request: Request, names: Mapping[str, str]) -> dict[str, Value]:
-    """Of these, what the request does not say: which model files, and the sizes that suit them.
+    """The model files and the sizes that suit them, without the values that the request sets itself.
 
-    `names` are the files of the trained model, by parameter; empty where its weights are not there.
+    `names` are the files of the trained model by parameter; empty if its weights are not checked out.
     """
     values = small_values(request.workflow)
     if names:
@@ -73,14 +74,14 @@ def small_models(request: Request, names: Mapping[str, str]) -> dict[str, Value]
 
 
 def real_models_present(workflow: str) -> bool:
-    """Whether every file that the workflow names is there."""
+    """Whether every model file that the workflow names is installed."""
     values = [value for node in load(workflow).values() for value in node["inputs"].values() if isinstance(value, str)]
     files = [file for value in values for file in (model_catalog.find(value), *model_catalog.pack(value)) if file]
     return all(installed(file, model_roots()) is not None for file in files)
 
 
 def run_all(small: Collection[str], names: Mapping[str, str]) -> list[Shown]:
-    """All requests, with the small models for the workflows named in `small`; `names` as in small_models."""
+    """Sends all requests; workflows in `small` use the small models, `names` as in `small_models`."""
     shutil.rmtree(DATA, ignore_errors=True)
     models = {request.workflow: small_models(request, names) for request in REQUESTS if request.workflow in small}
     settings = {
@@ -98,7 +99,7 @@ def run_all(small: Collection[str], names: Mapping[str, str]) -> list[Shown]:
 
 
 async def run(url: str, request: Request, small: bool) -> Shown:
-    """Sends one vendor's request, and writes the pictures that came of it."""
+    """Sends one vendor's request and writes its pictures. Raises ServerError if the answer is not 200."""
     body = {**request.body, **(request.small if small else {})}
     sent = {name: base64.b64encode(path.read_bytes()).decode() for name, path in request.pictures.items()}
     started = time.monotonic()
@@ -124,7 +125,7 @@ async def fetched(session: aiohttp.ClientSession, link: str) -> bytes:
 
 
 def show(workflow: str, pictures: dict[str, bytes], settings: dict[str, object], seconds: float) -> Shown:
-    """Writes a request's pictures: those that were sent, then the results."""
+    """Writes a request's pictures to OUTPUT: the photos sent and the results."""
     names = []
     for name, content in pictures.items():
         suffix = "jpg" if content.startswith(b"\xff\xd8") else "png"
@@ -140,7 +141,7 @@ def has_screen() -> bool:
 
 def main() -> int:
     started = time.monotonic()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends what it started, as Ctrl-C does
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stops its child processes, as Ctrl-C does
     small = [request.workflow for request in REQUESTS if not real_models_present(request.workflow)]
     names: dict[str, str] = {}
     note = (FACES if trained_model.present() else NOISE).format(workflows=", ".join(small)) if small else ""

@@ -1,4 +1,4 @@
-"""The page of the demo: for each workflow what was sent, the results, the settings, the time."""
+"""Writes the page of the demo: for each workflow the photos sent, the results, the settings, the time."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -17,12 +17,12 @@ figure img { background: repeating-conic-gradient(#bbb 0 25%, #fff 0 50%) 0 0 / 
 figcaption, td:first-child, .time { color: #888; }
 td { padding: .1rem 1rem .1rem 0; vertical-align: top; }
 """
-SENT = re.compile(r"-sent-(\w+)\.")  # in a file's name, before the field that it was sent in
+SENT = re.compile(r"-sent-(\w+)\.")  # precedes the request's field in the name of a file
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A request that was run: file names beside the page, its settings, and ComfyUI's time for it."""
+    """A finished request: its picture files (in the page's folder), its settings, and ComfyUI's time in seconds."""
 
     workflow: str
     pictures: tuple[str, ...]
@@ -51,7 +51,7 @@ def section(shown: Shown) -> str:
 
 
 def page(shown: Sequence[Shown], note: str) -> str:
-    """The whole page as HTML; `note` stands at its top when there is one."""
+    """The page as HTML; a `note` that is not empty comes first."""
     remark = f'<p class="note">{escape(note)}</p>' if note else ""
     sections = "".join(section(one) for one in shown)
     head = f'<meta charset="utf-8"><title>Consistent Face: demo</title><style>{STYLE}</style>'

@@ -1,4 +1,4 @@
-"""The demo's requests: one to each documented endpoint whose workflow is there, in the vendor's own words."""
+"""The demo's requests: one for each documented endpoint that has a workflow, in the vendor's format."""
 
 import json
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""Says what is missing or wrong, each with its cure: `python dev.py doctor`; exit code 0 when usable."""
+"""Reports what is missing or wrong, each with its cure: `python dev.py doctor`; exit code 0 when usable."""
 
 import argparse
 import importlib
@@ -25,7 +25,7 @@ PIP = f'"{sys.executable}" -m pip'
 
 
 class Finding(NamedTuple):
-    """`level`: "ok"; "note", usable all the same; "error", not usable."""
+    """One line of the report. `level`: "ok"; "note": usable, but worse than it could be; "error": not usable."""
 
     level: str
     said: str
@@ -37,7 +37,7 @@ def numbers(version: str) -> tuple[int, ...]:
 
 
 def versions(names: Iterable[str]) -> dict[str, str]:
-    """The installed ones of some distributions."""
+    """The versions of those distributions that are installed, by name."""
     found = {}
     for name in names:
         try:
@@ -56,7 +56,7 @@ def has_nvidia() -> bool:
 def check_python(version: tuple[int, ...]) -> Finding:
     said = "Python " + ".".join(map(str, version[:3]))
     if version < (3, 11):
-        return Finding("error", f"{said}: 3.11 or newer is needed", "make .venv anew with a newer Python")
+        return Finding("error", f"{said}: 3.11 or newer is needed", "delete .venv and run dev.py with a newer Python")
     return Finding("ok", said)
 
 
@@ -64,7 +64,7 @@ def check_comfyui(folder: Path) -> Finding:
     path = folder / "comfyui_version.py"
     found = re.search(r'"([\d.]+)"', path.read_text()) if path.is_file() else None
     if found is None:
-        return Finding("error", f"no ComfyUI in {folder}", f"{SET_UP}, or COMFYUI_PATH names the folder of yours")
+        return Finding("error", f"no ComfyUI in {folder}", f"{SET_UP}, or set COMFYUI_PATH to your ComfyUI folder")
     if numbers(found[1]) < OLDEST_COMFYUI:
         return Finding("error", f"ComfyUI {found[1]} in {folder}: 0.30.0 or newer is needed", "update ComfyUI")
     return Finding("ok", f"ComfyUI {found[1]} in {folder}")
@@ -78,29 +78,29 @@ def check_torch(nvidia: bool) -> Finding:
     if torch.cuda.is_available():
         return Finding("ok", f"torch {torch.__version__} on {torch.cuda.get_device_name()}")
     if nvidia:
-        cure = f"{PIP} install --force-reinstall torch, with the index that pytorch.org names for your driver"
-        return Finding("note", f"torch {torch.__version__} does not use the NVIDIA GPU that is here", cure)
+        cure = f"{PIP} install --force-reinstall torch, with the index that pytorch.org lists for your driver"
+        return Finding("note", f"torch {torch.__version__} does not use this machine's NVIDIA GPU", cure)
     return Finding("ok", f"torch {torch.__version__} on the {'GPU' if torch.backends.mps.is_available() else 'CPU'}")
 
 
 def check_onnxruntime(found: dict[str, str], providers: list[str], nvidia: bool) -> Finding:
-    """Both builds unpack into one folder, so that the one installed last decides, and CUDA can be gone unnoticed."""
+    """Checks onnxruntime: its two builds unpack into one folder, so that the CPU build can replace CUDA unnoticed."""
     said = "onnxruntime " + " and ".join(f"{version} ({name})" for name, version in found.items())
     if not providers:
-        return Finding("error", "onnxruntime does not load: no face can be found", f"{PIP} install onnxruntime")
+        return Finding("error", "onnxruntime does not load: faces cannot be analyzed", f"{PIP} install onnxruntime")
     both = f"{PIP} uninstall -y onnxruntime onnxruntime-gpu, then {PIP} install --no-deps onnxruntime-gpu"
     cure = f"python dev.py doctor --fix, or {both}"
     if nvidia and "CUDAExecutionProvider" not in providers:
-        return Finding("note", f"{said}: faces are analyzed on the CPU although an NVIDIA GPU is here", cure)
+        return Finding("note", f"{said}: faces are analyzed on the CPU, not on the NVIDIA GPU", cure)
     if nvidia and len(found) > 1:
-        return Finding("note", f"{said}: two builds in one folder; an update of either can hide CUDA", cure)
+        return Finding("note", f"{said}: two builds share one folder; an update of either can disable CUDA", cure)
     return Finding("ok", f"{said} with {', '.join(providers)}")
 
 
 def onnxruntime_providers() -> list[str]:
     try:
         return importlib.import_module("onnxruntime").get_available_providers()
-    except (ImportError, AttributeError):  # half removed, it imports as an empty package
+    except (ImportError, AttributeError):  # a partly removed onnxruntime imports as an empty package
         return []
 
 
@@ -115,17 +115,17 @@ def check_insightface(found: dict[str, str]) -> Finding:
 def check_opencv(found: dict[str, str]) -> Finding:
     said = ", ".join(f"{name} {version}" for name, version in found.items()) or "opencv is not installed"
     if broken := opencv_fault():
-        cure = "install what it names, on Debian with apt install libgl1 libglib2.0-0"
-        return Finding("error", f"{said} does not load ({broken}): no face can be found", cure)
+        cure = "install the missing library, on Debian with apt install libgl1 libglib2.0-0"
+        return Finding("error", f"{said} does not load ({broken}): faces cannot be analyzed", cure)
     if len(found) == 1:
         return Finding("ok", said)
     remove = f"{PIP} uninstall -y {' '.join(found)}, then " if found else ""
-    level, why = ("note", ": several builds in one folder hide each other") if found else ("error", "")
+    level, why = ("note", ": several builds share one folder and overwrite each other") if found else ("error", "")
     return Finding(level, said + why, f"{remove}{PIP} install opencv-python")
 
 
 def opencv_fault() -> str | None:
-    """Why OpenCV does not load where it is installed: it needs libraries that a machine without a screen may lack."""
+    """The error with which an installed OpenCV does not load; None if it loads. Servers may lack its libraries."""
     try:
         importlib.import_module("cv2")
     except ModuleNotFoundError:
@@ -147,14 +147,14 @@ def check_model(file: ModelFile, roots: list[Path], hashed: bool) -> Finding:
         return Finding("note", f"missing: {file.name} ({file.size})", f"python dev.py models {file.name}")
     if not has_right_size(path, file) or (hashed and not has_right_hash(path, file)):
         cure = f"remove it, then python dev.py models {file.name}"
-        return Finding("error", f"{path} is not the published {file.name}", cure)
+        return Finding("error", f"{path} differs from the published {file.name}", cure)
     return Finding("ok", f"{path}" + (" (sha256 verified)" if hashed and file.sha256 else ""))
 
 
 def check_offline() -> Finding:
     if all((OFFLINE / name).exists() for name in offline.FILES):
         return Finding("ok", f"small offline models in {OFFLINE}")
-    return Finding("note", "the small offline models are not made yet", "`python dev.py demo` makes them, in seconds")
+    return Finding("note", "the small offline models do not exist yet", "`python dev.py demo` makes them in seconds")
 
 
 def examine(hashed: bool) -> list[Finding]:
@@ -173,7 +173,7 @@ def examine(hashed: bool) -> list[Finding]:
 
 
 def fix() -> None:
-    """Leaves the one build of onnxruntime that fits this machine; offline it changes nothing."""
+    """Reinstalls the onnxruntime build that fits this machine. Raises CalledProcessError; changes nothing offline."""
     wanted = "onnxruntime-gpu" if has_nvidia() else "onnxruntime"
     pip = [sys.executable, "-m", "pip"]
     with tempfile.TemporaryDirectory() as folder:
@@ -183,21 +183,23 @@ def fix() -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python dev.py doctor", description="Says what is missing or wrong.")
-    parser.add_argument("--hash", action="store_true", help="read the model files whole, not only their sizes")
-    parser.add_argument("--fix", action="store_true", help="leave only the build of onnxruntime that fits this machine")
+    parser = argparse.ArgumentParser(prog="python dev.py doctor", description="Reports what is missing or wrong.")
+    parser.add_argument(
+        "--hash", action="store_true", help="verify the sha256 of the model files, not only their sizes"
+    )
+    parser.add_argument("--fix", action="store_true", help="install the onnxruntime build that fits this machine")
     arguments = parser.parse_args()
     if arguments.fix:
         try:
             fix()
         except subprocess.CalledProcessError as error:
-            print(f"onnxruntime could not be changed, see pip's words above (exit code {error.returncode}).")
+            print(f"onnxruntime could not be changed: see pip's messages above (exit code {error.returncode}).")
             return 1
     findings = examine(arguments.hash)
     for finding in findings:
         print(f"{finding.level:<6}{finding.said}" + (f"\n      cure: {finding.cure}" if finding.cure else ""))
     errors = sum(finding.level == "error" for finding in findings)
-    print(f"\n{f'{errors} to cure before it is usable' if errors else 'usable'}")
+    print(f"\n{f'not usable: {errors} to cure' if errors else 'usable'}")
     return min(errors, 1)
 
 

@@ -1,4 +1,4 @@
-"""ComfyUI's own modules in this process, for benchmarks that call nodes without a server."""
+"""Imports ComfyUI's own modules into this process, for benchmarks that call nodes without a server."""
 
 import asyncio
 import sys

@@ -1,4 +1,4 @@
-"""Fetches real model files, when asked: `python dev.py models --set sd15|sdxl|faces`, or names of files."""
+"""Downloads the real model files: `python dev.py models --set sd15|sdxl|faces`, or names of files."""
 
 import argparse
 import hashlib
@@ -17,7 +17,7 @@ from huggingface_hub.utils.logging import set_verbosity_error
 from ..core.model_catalog import FILES, HUGGINGFACE, ModelFile, find, pack
 from .paths import MODELS, model_roots
 
-WRONG = "{file.name} from {file.url} is not the file that was expected and was not installed: retry."
+WRONG = "{file.name} from {file.url} is not the file that was expected and was not installed: run the command again."
 
 
 class FetchError(Exception):
@@ -25,7 +25,7 @@ class FetchError(Exception):
 
 
 def installed(file: ModelFile, roots: list[Path]) -> Path | None:
-    """Where the file is, below the first of the roots that has it."""
+    """The path of the file below the first of the roots that has it; None if none has."""
     paths = (root / file.folder / file.name for root in roots)
     return next((path for path in paths if path.is_file()), None)
 
@@ -35,7 +35,7 @@ def has_right_size(path: Path, file: ModelFile) -> bool:
 
 
 def has_right_hash(path: Path, file: ModelFile) -> bool:
-    """Reads the whole file; True where the catalog knows no hash."""
+    """Compares the sha256 of the whole file; True if the catalog has no hash."""
     if file.sha256 is None:
         return True
     with path.open("rb") as stream:
@@ -47,7 +47,7 @@ def has(part: Path) -> int:
 
 
 def from_hub(file: ModelFile, part: Path) -> None:
-    """Goes on with what `part` has, from run to run; `hf_hub_download` begins anew in each (its issue 4196)."""
+    """Downloads into `part`, and continues an earlier download; `hf_hub_download` starts over (its issue 4196)."""
     url = file.url.replace(HUGGINGFACE, constants.ENDPOINT)
     size = huggingface_hub.get_hf_file_metadata(url).size
     if size is not None and has(part) > size:  # not this file's beginning
@@ -77,12 +77,12 @@ def check_space(file: ModelFile, part: Path) -> None:
     if needed > free:
         raise FetchError(
             f"{file.name} needs {needed / 1e9:.2f} GB more and {part.parent} has {free / 1e9:.2f} GB free: "
-            "make room, or choose another folder with --into."
+            "free some space, or choose another folder with --into."
         )
 
 
 def fetch(file: ModelFile, into: Path) -> Path:
-    """Downloads, verifies and installs one file below `into`; a file of the wrong content is never installed."""
+    """Downloads, verifies and installs one file below `into`; returns its path. Raises FetchError."""
     target = into / file.folder / file.name
     part = target.with_name(f"{file.name}.part")
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -90,7 +90,7 @@ def fetch(file: ModelFile, into: Path) -> Path:
     try:
         (from_hub if file.url.startswith(f"{HUGGINGFACE}/") else from_elsewhere)(file, part)
     except (OSError, HTTPError) as error:
-        kept = "; what has come so far is kept, and the next try goes on from there" if has(part) else ""
+        kept = "; the part downloaded so far is kept, and the next try goes on from there" if has(part) else ""
         by_hand = f"download {file.url} by other means and put it into {part.parent} as {file.name}"
         raise FetchError(f"{file.name} could not be fetched ({why(error)}): {by_hand}{kept}.") from error
     if not has_right_size(part, file) or not has_right_hash(part, file):
@@ -101,19 +101,19 @@ def fetch(file: ModelFile, into: Path) -> Path:
 
 
 def obtain(file: ModelFile, into: Path, roots: list[Path]) -> str:
-    """The file, fetched unless one of the roots has it; returns a line for the user."""
+    """Downloads the file unless one of the roots has it; returns a line for the user. Raises FetchError."""
     path = installed(file, roots)
     if path is None:
         path = fetch(file, into)
-        checked = "sha256 verified" if file.sha256 else "NOT verified: no sha256 of it is published"
+        checked = "sha256 verified" if file.sha256 else "NOT verified: no sha256 is published for it"
         return f"{file.name}: {path} ({checked}; licence: {file.licence})"
     if not has_right_size(path, file) or not has_right_hash(path, file):
-        raise FetchError(f"{path} is not the published {file.name}: move it away and run this again.")
+        raise FetchError(f"{path} is not the published {file.name}: move it away and run the command again.")
     return f"{file.name}: already there, {path}"
 
 
 def attempt(file: ModelFile, into: Path, roots: list[Path]) -> int:
-    """Says what came of it; 1 is a failure, after which the other files are still tried."""
+    """Obtains one file and prints the outcome; returns 0, or 1 for a failure."""
     try:
         print(obtain(file, into, roots), flush=True)
     except FetchError as error:
@@ -142,7 +142,7 @@ def chosen(names: list[str], family: str | None) -> list[ModelFile]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python dev.py models", description="Fetches real model files.")
+    parser = argparse.ArgumentParser(prog="python dev.py models", description="Downloads the real model files.")
     parser.add_argument("names", nargs="*", metavar="NAME", help="files to fetch, or an InsightFace pack")
     parser.add_argument("--set", choices=("sd15", "sdxl", "faces"), help="all that the workflows of a family need")
     parser.add_argument("--into", type=Path, help=f"a folder in ComfyUI's models layout, instead of {MODELS}")
@@ -154,7 +154,7 @@ def main() -> int:
         print(table(roots))
         return 0
     constants.HF_HUB_DISABLE_TELEMETRY = True
-    set_verbosity_error()  # else it asks for a token, which no file here needs
+    set_verbosity_error()  # it would ask for a token, which no file here needs
     try:
         files = chosen(arguments.names, arguments.set)
     except FetchError as error:

@@ -1,4 +1,4 @@
-"""Where things are: the checkout, its ComfyUI, and the cache that all checkouts share."""
+"""The paths of the checkout, of its ComfyUI, and of the cache that all checkouts share."""
 
 import os
 import sys

@@ -1,6 +1,6 @@
-"""`python dev.py serve`: ComfyUI with the pack, and the web service before it, for use, until Ctrl-C.
+"""Runs ComfyUI with the pack, and the web service in front of it, until Ctrl-C: `python dev.py serve`.
 
-Other arguments go to ComfyUI; the service is set by CONSISTENT_FACE_* (see api/base/settings.py).
+Other arguments go to ComfyUI; CONSISTENT_FACE_* variables configure the service (see api/base/settings.py).
 """
 
 import argparse
@@ -22,14 +22,14 @@ def taken(port: int) -> bool:
 
 
 def serve(port: int, arguments: Sequence[str]) -> int:
-    """Until ComfyUI ends, or someone ends both."""
+    """Runs ComfyUI and the service until ComfyUI ends; returns its exit code."""
     log, service_log = HOST / "serve.log", HOST / "service.log"
-    # Where the folders are not ours, the service overwrites over HTTP what it would remove.
+    # Without ComfyUI's folders the service cannot delete files: it overwrites them over HTTP.
     own = not any("directory" in argument for argument in arguments)
     with comfyui(log, arguments, port) as server, service(service_log, server, own_folders=own) as url:
-        print(f"ComfyUI answers at {server.url} (Templates -> consistent-face), its log is {log}.")
-        print(f"The service answers at {url} (try {url}/docs), its log is {service_log}. Ctrl-C ends both.")
-        print("Without keys it answers this machine alone: make one with 'python -m api keys add NAME'.", flush=True)
+        print(f"ComfyUI runs at {server.url} (Templates -> consistent-face); its log is {log}.")
+        print(f"The service runs at {url} (see {url}/docs); its log is {service_log}. Ctrl-C stops both.")
+        print("Without keys it answers this machine only: add one with 'python -m api keys add NAME'.", flush=True)
         return server.process.wait()
 
 
@@ -39,7 +39,7 @@ def main() -> int:
     known, rest = parser.parse_known_args()
     for port, cure in ((known.port, "--port"), (SERVICE_PORT, "CONSISTENT_FACE_PORT")):
         if taken(port):
-            print(f"Port {port} is taken by another program: stop it, or choose one with {cure}.")
+            print(f"Another program uses port {port}: stop it, or choose another port with {cure}.")
             return 1
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a service manager's stop ends both as Ctrl-C does
     print("Starting ComfyUI and the service ...", flush=True)

@@ -1,4 +1,4 @@
-"""Processes of ours, started, awaited, stopped: a ComfyUI with the pack, and the web service before it."""
+"""Starts, awaits and stops server processes: ComfyUI with the pack, and the web service in front of it."""
 
 import contextlib
 import itertools
@@ -17,7 +17,7 @@ from pathlib import Path
 from .paths import BASE, COMFYUI, HOST, ROOT
 
 START_SECONDS = 180
-DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy knows nothing of this machine
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy cannot reach 127.0.0.1
 
 
 class ServerError(RuntimeError):
@@ -26,7 +26,7 @@ class ServerError(RuntimeError):
 
 @dataclass(frozen=True)
 class ComfyServer:
-    """A running ComfyUI: where it answers, and what it has said."""
+    """A running ComfyUI: its URL, its log and its process."""
 
     url: str
     log: Path
@@ -40,7 +40,7 @@ def free_port() -> int:
 
 
 def device_arguments() -> list[str]:
-    """ComfyUI must be told when there is no GPU."""
+    """The argument --cpu where there is no GPU: ComfyUI does not find that out itself."""
     import torch
 
     return [] if torch.cuda.is_available() or torch.backends.mps.is_available() else ["--cpu"]
@@ -54,7 +54,7 @@ def command(port: int, database: Path, arguments: Sequence[str]) -> list[str]:
 
 
 def wait_until_up(urls: Sequence[str], path: str, process: subprocess.Popen[bytes], log: Path, otherwise: str) -> str:
-    """The first of the addresses that answers. Raises ServerError, with the last words of the log and `otherwise`."""
+    """Returns the first address that answers. Raises ServerError, with the last lines of the log and `otherwise`."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         for url in urls:
@@ -67,7 +67,7 @@ def wait_until_up(urls: Sequence[str], path: str, process: subprocess.Popen[byte
 
 
 def addresses(port: object, host: str | None) -> list[str]:
-    """Where a server may answer that was told to bind to a host: without keys the service keeps to this machine."""
+    """The URLs of a server that binds to `host`. 127.0.0.1 comes first: without keys the service binds to it only."""
     hosts = ["127.0.0.1", *([f"[{host}]" if ":" in host else host] if host else [])]
     return [f"http://{each}:{port}" for each in hosts]
 
@@ -76,7 +76,7 @@ def addresses(port: object, host: str | None) -> list[str]:
 def running(
     command: Sequence[str], folder: Path, log: Path, environment: Mapping[str, str] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A process for the length of a `with` block, all of whose words go into the log."""
+    """Runs a process for the length of a `with` block; its output goes into the log."""
     with log.open("wb") as output:
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT)
     try:
@@ -95,8 +95,8 @@ def comfyui(log: Path, arguments: Sequence[str] = (), port: int | None = None) -
     """Runs ComfyUI for the length of a `with` block.
 
     Args:
-        log: file that takes all that ComfyUI prints.
-        arguments: more of ComfyUI's own command line.
+        log: file for the output of ComfyUI.
+        arguments: additional arguments of ComfyUI's command line.
         port: a fixed port; otherwise a free one.
     """
     port = port or free_port()
@@ -112,10 +112,10 @@ def comfyui(log: Path, arguments: Sequence[str] = (), port: int | None = None) -
 def service(
     log: Path, comfy: ComfyServer, settings: Mapping[str, object] | None = None, own_folders: bool = True
 ) -> Iterator[str]:
-    """Runs the web service before a ComfyUI for the length of a `with` block; gives its URL.
+    """Runs the web service in front of a ComfyUI for the length of a `with` block; yields its URL.
 
     Args:
-        log: file that takes all that the service says.
+        log: file for the output of the service.
         settings: names and values of api/base/settings.py; the environment's own win.
         own_folders: whether ComfyUI uses the folders that `command` gives it.
     """

@@ -1,4 +1,4 @@
-"""The tensors of the small models, by name: the published layouts, with as few layers as ComfyUI's detection allows."""
+"""The tensor shapes of the small models: the published layouts, with as few layers as ComfyUI's detection allows."""
 
 from itertools import pairwise
 

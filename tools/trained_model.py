@@ -1,4 +1,4 @@
-"""The small trained model, where its weights are checked out: put together as files that ComfyUI loads.
+"""Writes the small trained model as files that ComfyUI loads, if its weights are checked out.
 
 What does not need training is made here, as for the offline set: CLIP-L's random values, which training knew too.
 """

@@ -1,4 +1,4 @@
-"""The trained model as files: matrices in fp8 with a scale for each row, all else in fp16, in shards of safetensors."""
+"""Reads and writes the trained model's shards (safetensors): matrices in fp8 with a scale per row, the rest in fp16."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Values for the small models: random ones that keep signals finite, and a few chosen ones for lively pictures."""
+"""Generates values for the small models: random ones that keep signals finite, and some set by hand."""
 
 import json
 import math

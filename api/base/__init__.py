@@ -1,1 +1,1 @@
-"""What every part of the service may use: settings, errors, logs, limits."""
+"""Code that every part of the service uses: settings, errors, logs, limits."""

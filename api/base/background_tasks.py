@@ -1,4 +1,4 @@
-"""Work that goes on behind the requests, and survives whatever it meets."""
+"""Runs background tasks and restarts them after a fault."""
 
 import asyncio
 import logging
@@ -11,19 +11,19 @@ T = TypeVar("T")
 
 
 async def outcome(act: Coroutine[object, object, T]) -> T | BaseException:
-    """What an act gave, or failed with: a fault of ours in one job must not end the work on all others."""
+    """Returns the result of a coroutine, or its exception: a fault in one job must not stop the others."""
     task = asyncio.create_task(act)
     try:
         await asyncio.wait({task})
     finally:
         task.cancel()
-    if task.cancelled():  # from within; who cancels this function itself does not come here
+    if task.cancelled():  # by its own code: a cancellation of this function raises in asyncio.wait
         return asyncio.CancelledError()
     return task.exception() or task.result()
 
 
 async def keep_going(act: Callable[[], Coroutine[object, object, None]]) -> None:
-    """Runs what should never end, and again after a fault, until it ends by itself or is cancelled."""
+    """Runs a coroutine and starts it again after a fault, until it returns or is cancelled."""
     while isinstance(fault := await outcome(act()), BaseException):
-        LOG.error("A fault in the background, tried again", exc_info=fault)
+        LOG.error("A background task failed and is started again", exc_info=fault)
         await asyncio.sleep(AFTER_A_FAULT)

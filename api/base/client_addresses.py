@@ -1,7 +1,7 @@
-"""Whose request this is, as an address: everything that counts by address asks here.
+"""Finds the address that a request is counted by.
 
-A proxy is believed about the caller behind it only when TRUSTED_PROXIES names it. The hops that it tells are walked
-from the nearest on, and the first one that is not trusted is the caller: what stands before it is its own word.
+A proxy's forwarding headers are used only when TRUSTED_PROXIES names the proxy. The hops in them are read from the
+nearest on, and the first one that is not trusted is the caller: the caller may have made up the hops before it.
 """
 
 import ipaddress
@@ -14,18 +14,18 @@ from starlette.types import Scope
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 UNKNOWN = "unknown"
-SUBNET = 64  # bits of an IPv6 address that tell callers apart: the rest is the caller's to choose
+SUBNET = 64  # bits of an IPv6 address that are counted: callers can choose the others freely
 MOST_HOPS = 20
 
 
 @lru_cache
 def networks(proxies: tuple[str, ...]) -> tuple[Network, ...]:
-    """Raises ValueError, which names the one that is no network."""
+    """Parses CIDRs. Raises ValueError, which names the one that is not a network."""
     return tuple(ipaddress.ip_network(one) for one in proxies)
 
 
 def counted(address: str) -> str:
-    """What an address is counted as: itself, or its /64 in IPv6."""
+    """Returns the text that an address is counted as: an IPv4 address, or the /64 network of an IPv6 address."""
     return _group(found) if (found := read(address)) is not None else UNKNOWN
 
 
@@ -34,7 +34,7 @@ def is_trusted(address: str, proxies: tuple[str, ...]) -> bool:
 
 
 def caller_of(scope: Scope, proxies: tuple[str, ...]) -> str:
-    """The caller of a request as it is counted."""
+    """Returns the counted address of a request's caller; UNKNOWN without one."""
     client = scope.get("client")
     peer = read(client[0]) if client else None
     if peer is None:
@@ -46,11 +46,14 @@ def caller_of(scope: Scope, proxies: tuple[str, ...]) -> str:
     found = {
         _group(_first_untrusted(peer, hops, trusted)) for hops in (_forwarded_for(headers), _forwarded(headers)) if hops
     }
-    return found.pop() if len(found) == 1 else _group(peer)  # of two that disagree one is made up
+    return found.pop() if len(found) == 1 else _group(peer)  # if the two headers disagree, one of them is forged
 
 
 def read(text: str) -> Address | None:
-    """An address as peers and headers write it: with a port, brackets, quotes; IPv4 inside IPv6 is IPv4."""
+    """Parses an address of a peer or header, with or without port, brackets and quotes; None if it is not valid.
+
+    IPv4-mapped IPv6 addresses become IPv4.
+    """
     text = text.strip()
     if text[:1] == text[-1:] == '"':
         text = text[1:-1]
@@ -76,7 +79,7 @@ def _within(address: Address, trusted: Sequence[Network]) -> bool:
 
 
 def _first_untrusted(peer: Address, hops: Sequence[str], trusted: Sequence[Network]) -> Address:
-    """From the nearest hop on; what is no address counts as the proxy that told it."""
+    """Reads hops from the nearest on; an invalid one counts as the proxy that reported it."""
     nearest = peer
     for hop in reversed(hops[-MOST_HOPS:]):
         if (found := read(hop)) is None:
@@ -94,7 +97,7 @@ def _forwarded_for(headers: Headers) -> list[str]:
 
 
 def _forwarded(headers: Headers) -> list[str]:
-    """The same of Forwarded (RFC 7239). A comma in quotes splits too: a quote of the caller's must not hide a hop."""
+    """The hops in Forwarded (RFC 7239). Quoted commas split too: a caller must not hide a hop with a quote."""
     lines = headers.getlist("forwarded")
     return [_told_for(hop) for hop in ",".join(lines).split(",")] if lines else []
 

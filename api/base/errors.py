@@ -1,8 +1,8 @@
-"""What the service refuses, in one sentence each; the vendors give every one its documented number and shape."""
+"""The errors of the service, one sentence each; every vendor maps them to its documented codes and bodies."""
 
 
 class ServiceError(Exception):
-    """A request that is not served. `field` names the parameter at fault, `job` the accepted job that failed."""
+    """A refused request. `field` is the name of the invalid parameter, `job` the number of the job that failed."""
 
     status = 500
     job: int | None = None
@@ -20,59 +20,59 @@ class InputError(ServiceError):
 
 
 class PictureError(InputError):
-    """A picture that cannot be had, read or accepted."""
+    """A picture that cannot be fetched, read or accepted."""
 
 
 class KeyRefusedError(ServiceError):
-    """No key, or one that is unknown or revoked."""
+    """The key is missing, unknown or revoked."""
 
     status = 401
 
 
 class CreditsError(ServiceError):
-    """Fewer credits than the order costs."""
+    """The key has fewer credits than the order costs."""
 
     status = 402
 
 
 class ForbiddenError(ServiceError):
-    """The key lacks the scope, or a link is not valid (any more)."""
+    """The key lacks the scope, or a link is invalid or expired."""
 
     status = 403
 
 
 class NotFoundError(ServiceError):
-    """Nothing there for this caller: unknown, expired, deleted or another key's."""
+    """The object is unknown, expired, deleted or another key's."""
 
     status = 404
 
 
 class MethodError(ServiceError):
-    """The path exists, not with this method."""
+    """The path does not support this method."""
 
     status = 405
 
 
 class ConflictError(ServiceError):
-    """An idempotency key that came with another request before."""
+    """The idempotency key was used before for another request."""
 
     status = 409
 
 
 class TooLargeError(ServiceError):
-    """A body over the limit."""
+    """The body is larger than the limit."""
 
     status = 413
 
 
 class ContentTypeError(ServiceError):
-    """A body in a format that is not taken."""
+    """The content type of the body is not supported."""
 
     status = 415
 
 
 class BusyError(ServiceError):
-    """Too many requests, or too many unfinished jobs."""
+    """Too many requests or unfinished jobs of one caller; `retry_after` in seconds."""
 
     status = 429
 
@@ -82,20 +82,20 @@ class BusyError(ServiceError):
 
 
 class OverloadedError(BusyError):
-    """Too many callers at the moment, whoever they are."""
+    """Too many requests of all callers together."""
 
     status = 503
 
 
 class SlowError(InputError):
-    """A body that comes too slowly."""
+    """The body is sent too slowly."""
 
 
 class StorageError(ServiceError):
-    """A result that cannot be stored or read; the job is tried again."""
+    """A result cannot be stored or read; the job is tried again."""
 
     status = 503
 
 
 class UnusableBucketError(StorageError):
-    """A bucket that cannot even be opened: what was written down of it is no bucket. Trying again does not help."""
+    """The stored access data of a bucket is invalid; trying again does not help."""

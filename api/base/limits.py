@@ -1,4 +1,4 @@
-"""Places that few may hold at a time, and few of them any one holder; and rates. Both keep little in memory."""
+"""Limits concurrency (Slots) and rates (Rates) per caller, with bounded memory."""
 
 import asyncio
 import contextlib
@@ -10,11 +10,14 @@ from limits import RateLimitItem
 
 from .errors import BusyError, OverloadedError
 
-MOST_HOLDERS = 20_000  # of rates; whose turn is longest ago is forgotten first
+MOST_HOLDERS = 20_000  # of rates; the one unused for longest is dropped first
 
 
 class Slots:
-    """`total` places, `each` for one holder. Who holds fewest comes first: many requests of one let another's pass."""
+    """`total` slots, at most `each` per holder. The waiting holder with the fewest slots comes next.
+
+    So one caller's many requests do not delay another's. `patience` is the longest wait in seconds; None waits forever.
+    """
 
     def __init__(self, total: int, each: int, patience: float | None):
         self._total, self._each, self._patience = total, each, patience
@@ -23,7 +26,7 @@ class Slots:
 
     @contextlib.asynccontextmanager
     async def held(self, who: str) -> AsyncIterator[None]:
-        """Raises BusyError or OverloadedError when none is free in time: the holder's own, or all, are taken."""
+        """Holds a slot. Raises BusyError when the holder's own slots, OverloadedError when all stay taken too long."""
         await self._take(who)
         try:
             yield
@@ -38,7 +41,7 @@ class Slots:
             return
         try:
             await asyncio.wait_for(asyncio.shield(turn), self._patience)
-        except BaseException as error:  # cancelled too: a place that was just given goes on to the next
+        except BaseException as error:  # also a cancellation: a slot that was just assigned goes to the next holder
             if turn.done():
                 self._leave(who)
             else:
@@ -55,7 +58,7 @@ class Slots:
 
     def _give(self) -> None:
         while self._waiting and self._held.total() < self._total:
-            who = min(self._waiting, key=lambda one: self._held[one])  # of equals the first that came
+            who = min(self._waiting, key=lambda one: self._held[one])  # the first to come among equals
             if self._held[who] >= self._each:
                 return
             turn = self._waiting[who].popleft()
@@ -79,13 +82,13 @@ class Slots:
 
 
 class Rates:
-    """A moving window for each who and what."""
+    """Moving windows, one per caller and kind of request."""
 
     def __init__(self) -> None:
-        self._ends: OrderedDict[tuple[str, str], deque[float]] = OrderedDict()  # when each place is free again
+        self._ends: OrderedDict[tuple[str, str], deque[float]] = OrderedDict()  # when places become free
 
     def wait(self, rate: RateLimitItem, what: str, who: str) -> float:
-        """Takes a place in the window and gives 0; otherwise the seconds until one is free."""
+        """Takes a place in the window and returns 0, or returns the seconds until a place is free."""
         now = time.monotonic()
         ends = self._ends.setdefault((what, who), deque())
         self._ends.move_to_end((what, who))
@@ -98,7 +101,7 @@ class Rates:
         return 0.0
 
     def _shrink(self, now: float) -> None:
-        """Of the two longest unused, forgets those whose time is over, and any while there are too many."""
+        """Drops up to two of the least recently used windows: expired ones, or any if there are too many."""
         for _ in range(2):
             key, ends = next(iter(self._ends.items()))
             if len(self._ends) <= MOST_HOLDERS and ends[-1] > now:

@@ -1,4 +1,4 @@
-"""Logs as one JSON object a line, without keys, pictures, or what follows the question mark of a URL."""
+"""Writes logs as one JSON object per line, without keys, pictures or the query strings of URLs."""
 
 import json
 import logging
@@ -19,7 +19,7 @@ FIELDS = ("job", "vendor", "route", "status", "seconds", "key_id", "request_id")
 
 
 def redacted(text: str) -> str:
-    """The text without what must not be kept."""
+    """Returns the text without keys, passwords, query strings and base64 data."""
     text = BASE64.sub("[base64]", text)
     text = QUERIES.sub(r"\1?[...]", text)
     text = PASSWORDS.sub(r"\1[...]@", text)
@@ -29,7 +29,7 @@ def redacted(text: str) -> str:
 
 
 class JsonFormatter(logging.Formatter):
-    """Redaction happens here, in the one place that every line passes."""
+    """Formats a record as JSON and redacts it: every line passes here."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, object] = {

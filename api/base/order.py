@@ -1,4 +1,4 @@
-"""The two values that cross between requests and ComfyUI: what is wanted, and what came of it."""
+"""The values that requests and the ComfyUI client exchange: Order in, Job out."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,11 +7,11 @@ from typing import Literal
 from uuid import uuid4
 
 Value = str | int | float | bool
-State = Literal["pending", "in_progress", "completed", "failed", "cancelled"]  # ComfyUI's own words
+State = Literal["pending", "in_progress", "completed", "failed", "cancelled"]  # ComfyUI's terms
 
 
 class OrderError(ValueError):
-    """An order that cannot be carried out as it stands; `field` names the parameter at fault."""
+    """An order with an invalid parameter, whose name is `field`."""
 
     def __init__(self, field: str, message: str):
         super().__init__(message)
@@ -20,10 +20,10 @@ class OrderError(ValueError):
 
 @dataclass(frozen=True)
 class Order:
-    """A run of one of the workflows. What is left out of `values` stays as the workflow has it.
+    """An order to run a workflow. Parameters that are not in `values` keep the workflow's values.
 
-    `photos` are files of this machine, by parameter: they are uploaded before the run. `id` is a canonical UUID, and
-    becomes ComfyUI's prompt id, so that a run can be found again.
+    `photos` are local files by parameter; they are uploaded before the run. `id` is a canonical UUID and becomes
+    ComfyUI's prompt id, so that the run can be found again.
     """
 
     workflow: str
@@ -34,7 +34,7 @@ class Order:
 
 @dataclass(frozen=True)
 class Picture:
-    """A file in one of ComfyUI's folders, in the words of its /view."""
+    """A file in one of ComfyUI's folders; the fields are the parameters of /view."""
 
     filename: str
     subfolder: str
@@ -51,9 +51,9 @@ class Failure:
 
 @dataclass(frozen=True)
 class Job:
-    """How a run stands: its pictures by the title of the node that gave them, and the `seconds` that it ran.
+    """The state of a run. `outputs` are the pictures by the title of their node; `seconds` is the time of the run.
 
-    `unsafe` has the verdict of each picture that was checked.
+    `unsafe` has one verdict per checked picture.
     """
 
     id: str
@@ -69,5 +69,5 @@ class Job:
 
     @property
     def pictures(self) -> tuple[Picture, ...]:
-        """What was ordered: the pictures of the node titled Result."""
+        """The ordered pictures: those of the node titled Result."""
         return self.outputs.get("Result", ())

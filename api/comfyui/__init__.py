@@ -1,1 +1,1 @@
-"""ComfyUI's HTTP API: the client, and workflows filled with an order."""
+"""ComfyUI's HTTP API: the client, and workflows filled with an order's values."""

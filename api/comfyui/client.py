@@ -1,4 +1,4 @@
-"""ComfyUI over its own HTTP and websocket API: upload, queue, follow, fetch."""
+"""The HTTP and websocket client of ComfyUI: uploads photos, queues graphs, follows runs, downloads pictures."""
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -10,16 +10,16 @@ from ..base.order import Job, Order, Picture
 from . import responses
 from .workflow import Graph, fill, load, photo_name
 
-Began = Callable[[], None]  # called when the run is seen to have begun, maybe several times
+Began = Callable[[], None]  # called when the run has begun, possibly several times
 Report = Callable[[str, float, float], None]  # (title of the node at work, value, maximum)
 
-CALL = aiohttp.ClientTimeout(total=60)  # loading a model can hold ComfyUI's server up for seconds
+CALL = aiohttp.ClientTimeout(total=60)  # loading a model can block ComfyUI's server for seconds
 PROBE = aiohttp.ClientTimeout(total=3)
-ASK_AGAIN = 5.0  # seconds; a job deleted while it waits is not told of on the websocket
+ASK_AGAIN = 5.0  # seconds; the websocket does not report the deletion of a queued job
 
 
 class ComfyError(Exception):
-    """ComfyUI did not do what was asked; the message is one sentence."""
+    """A call to ComfyUI failed; the message is one sentence."""
 
 
 class UnreachableError(ComfyError):
@@ -27,26 +27,26 @@ class UnreachableError(ComfyError):
 
 
 class RefusedError(ComfyError):
-    """ComfyUI does not accept the graph or the photo; trying again does not help."""
+    """ComfyUI refused the graph or the photo; trying again does not help."""
 
 
 class LostError(ComfyError):
-    """ComfyUI knows nothing of the job: it was restarted, or the job was deleted while it waited."""
+    """ComfyUI does not know the job: it was restarted, or the queued job was deleted."""
 
 
 class TimedOutError(ComfyError):
-    """The run took longer than it may; ComfyUI goes on with it unless it is cancelled."""
+    """The run exceeded its timeout; ComfyUI goes on with it unless it is cancelled."""
 
 
 class Comfy:
-    """One ComfyUI server. The session is the caller's, who closes it."""
+    """The client of one ComfyUI server. The caller owns and closes the session."""
 
     def __init__(self, url: str, session: aiohttp.ClientSession):
         self.url = url.rstrip("/")
         self._session = session
 
     async def is_there(self) -> bool:
-        """Whether it is there."""
+        """Whether the server answers."""
         try:
             async with self._session.get(f"{self.url}/system_stats", timeout=PROBE) as answer:
                 return answer.status == 200
@@ -54,9 +54,9 @@ class Comfy:
             return False
 
     async def run(self, order: Order, report: Report | None = None, timeout: float = 3600) -> Job:
-        """Waits for the order's run, after queueing it unless ComfyUI already has it.
+        """Queues the order unless ComfyUI already has it, and waits for the end of its run (`timeout` in seconds).
 
-        Give a settled order where it may be run again: another seed would be drawn otherwise.
+        Settle an order that may be run again: otherwise each run draws another seed.
         """
         graph = fill(order, load(order.workflow))
         if await self.job(order.id) is None:
@@ -66,24 +66,24 @@ class Comfy:
         return await self.wait(order.id, timeout, _by_title(report, graph))
 
     async def upload(self, photo: Path, name: str) -> None:
-        """Puts a file into ComfyUI's input folder, under a name that may have folders in it."""
+        """Uploads a file to ComfyUI's input folder. `name` may contain subfolders. Raises RefusedError."""
         folder, _, filename = name.rpartition("/")
         await self._write(Picture(filename, folder, "input"), await asyncio.to_thread(photo.read_bytes))
 
     async def blank(self, picture: Picture) -> None:
-        """Leaves an empty file in the place of a picture: ComfyUI has no call that removes one."""
+        """Overwrites a picture with an empty file: ComfyUI has no call that deletes one."""
         await self._write(picture, b"")
 
     async def forget(self, job_ids: Iterable[str]) -> None:
-        """Removes ended runs from ComfyUI's history, which holds their graphs and errors."""
+        """Deletes ended runs from ComfyUI's history, which holds their graphs and errors."""
         await self._call("POST", "/history", json={"delete": list(job_ids)})
 
     async def queue(self, job_id: str, graph: Graph) -> None:
-        """Queues the graph under the job's id, which also names the websocket that hears of it."""
+        """Queues the graph. The job's id is also the client id of its websocket. Raises RefusedError."""
         body = {"prompt": graph, "prompt_id": job_id, "client_id": job_id}
         status, answer = await self._call("POST", "/prompt", json=body)
         reasons = responses.reasons(answer, graph, await self._choices(responses.unlisted(answer)))
-        if status == 200 and reasons:  # queued all the same, without the outputs at fault
+        if status == 200 and reasons:  # ComfyUI queued it without the faulty outputs
             await self.cancel(job_id)
         if status != 200 or reasons:
             raise RefusedError(f"ComfyUI refused the workflow: {reasons or f'HTTP {status}'}.")
@@ -92,7 +92,7 @@ class Comfy:
         await self._call("POST", f"/api/jobs/{job_id}/cancel")
 
     async def job(self, job_id: str) -> Job | None:
-        """How the run with this id stands; None when ComfyUI does not know it."""
+        """Returns the state of the run with this id; None if ComfyUI does not know it."""
         status, answer = await self._call("GET", f"/api/jobs/{job_id}")
         if status == 404:
             return None
@@ -103,7 +103,10 @@ class Comfy:
     async def wait(
         self, job_id: str, timeout: float = 3600, report: Report | None = None, began: Began | None = None
     ) -> Job:
-        """Follows a run to its end, by the websocket and, whenever that is silent or closed, by asking."""
+        """Waits for the end of a run: listens on the websocket, and polls when that is silent or closed.
+
+        Raises TimedOutError and LostError.
+        """
         try:
             async with asyncio.timeout(timeout):
                 while True:
@@ -122,7 +125,7 @@ class Comfy:
         return content
 
     async def _choices(self, kinds: Iterable[str]) -> responses.Choices:
-        """What the inputs of these node classes may be, as far as ComfyUI has a list of it."""
+        """Returns the choices of these node classes' inputs, as far as ComfyUI lists them."""
         found = {}
         for kind in kinds:
             status, answer = await self._call("GET", f"/object_info/{kind}")
@@ -137,7 +140,7 @@ class Comfy:
             raise RefusedError(f"ComfyUI did not take the photo {picture.filename} (HTTP {status}).")
 
     async def _follow(self, job_id: str, report: Report | None, began: Began) -> Job:
-        """The job when it ended, or as it stood when the websocket closed. The socket opens first: no end is missed."""
+        """Returns the job when it has ended or the websocket closes. Connects before it polls, to miss no end."""
         try:
             async with self._session.ws_connect(
                 f"{self.url}/ws", params={"clientId": job_id}, max_msg_size=0
@@ -146,7 +149,7 @@ class Comfy:
                     job = await self._known(job_id, began)
                     if job.ended or not await _listen(socket, job_id, report, began):
                         return job
-        except (aiohttp.ClientError, TimeoutError):  # no websocket; the job is asked after all the same
+        except (aiohttp.ClientError, TimeoutError):  # without a websocket the job is polled
             return await self._known(job_id, began)
 
     async def _known(self, job_id: str, began: Began) -> Job:
@@ -169,7 +172,7 @@ class Comfy:
 
 
 async def _listen(socket: aiohttp.ClientWebSocketResponse, job_id: str, report: Report | None, began: Began) -> bool:
-    """Reports progress until it is time to ask after the job; False when the socket closed."""
+    """Reports progress until it is time to poll the job; returns False if the socket closed."""
     try:
         async with asyncio.timeout(ASK_AGAIN):
             async for message in socket:
@@ -187,7 +190,7 @@ async def _listen(socket: aiohttp.ClientWebSocketResponse, job_id: str, report: 
 
 
 def _by_title(report: Report | None, graph: Graph) -> Report | None:
-    """Progress comes by node id; an id that is not in the graph belongs to a node that made others."""
+    """Maps progress from node ids to titles. `1.2` is the id of a node that node 1 created at run time."""
     if report is None:
         return None
     titles = {node: content["_meta"]["title"] for node, content in graph.items()}

@@ -1,4 +1,4 @@
-"""What can be ordered of each workflow: its parameters, what each may be, and the node that takes it."""
+"""The parameters of each workflow: their ranges, and the node inputs that they set."""
 
 import random
 import re
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from ..base.order import OrderError, Value
 
-Check = Callable[[str, object], Value]  # (parameter, what was found) -> the value to fill in
+Check = Callable[[str, object], Value]  # (parameter's name, value found) -> value to fill in; raises OrderError
 
 LARGEST_SEED = 2**63 - 1
 LONGEST_GENDER = 40
 COLOUR = re.compile("#?([0-9a-fA-F]{3}|[0-9a-fA-F]{6})")
-NOTHING = ("", "none")  # the documents write None for no prompt, as a text too
+NOTHING = ("", "none")  # the vendors' documents write None for no prompt, also as a string
 
 
 def text(name: str, found: object) -> Value:
@@ -22,7 +22,7 @@ def text(name: str, found: object) -> Value:
 
 
 def text_or_none(name: str, found: object) -> Value:
-    """None stands for an empty text: the workflow's own."""
+    """None becomes an empty text, for which the workflow uses its default."""
     return "" if found is None else text(name, found)
 
 
@@ -34,7 +34,7 @@ def gender(name: str, found: object) -> Value:
 
 
 def colour(name: str, found: object) -> Value:
-    """#RGB or #RRGGBB, with or without #; empty, None and "None" for none."""
+    """#RGB or #RRGGBB, with or without #; an empty text, None and "None" become an empty text."""
     words = str(text_or_none(name, found)).strip()
     if words.lower() in NOTHING:
         return ""
@@ -79,14 +79,14 @@ def real(low: float, high: float) -> Check:
 
 
 def seed(name: str, found: object) -> Value:
-    """None and -1 draw a seed."""
+    """A seed; None and -1 draw a random one."""
     if found is None or found == -1:
         return random.randint(0, LARGEST_SEED)
     return whole(0, LARGEST_SEED)(name, found)
 
 
 def within(short: int, long: int) -> Callable[[Mapping[str, object]], None]:
-    """Refuses a width and a height, each good by itself, that fit neither into short x long nor into long x short."""
+    """Checks that width and height together fit into short x long or long x short."""
 
     def check(values: Mapping[str, object]) -> None:
         width, height = values.get("width"), values.get("height")
@@ -99,7 +99,7 @@ def within(short: int, long: int) -> Callable[[Mapping[str, object]], None]:
 
 @dataclass(frozen=True)
 class Slot:
-    """Where a parameter goes: the input of the node with this title."""
+    """The target of a parameter: an input of the node with this title."""
 
     title: str
     input: str
@@ -107,7 +107,7 @@ class Slot:
 
 
 def _stage(title: str, prefix: str) -> dict[str, Slot]:
-    """The parameters of a sampling stage. Samplers and schedulers are ComfyUI's: it refuses what it does not have."""
+    """The parameters of a sampling stage. ComfyUI checks the names of samplers and schedulers."""
     slots = {
         "steps": Slot(title, "steps", whole(1, 100)),
         "guidance": Slot(title, "cfg", real(1, 20)),
@@ -117,7 +117,7 @@ def _stage(title: str, prefix: str) -> dict[str, Slot]:
     return {f"{prefix}{name}": slot for name, slot in slots.items()}
 
 
-# Titles are ids: the workflow files keep them.
+# The titles serve as ids: a workflow file must keep them.
 FACE: dict[str, Slot] = {
     "photo": Slot("Photo", "image", text),
     "negative_prompt": Slot("Negative Prompt", "text", text),
@@ -193,5 +193,5 @@ PARAMETERS: dict[str, dict[str, Slot]] = {
         "face_analysis": Slot("Face Analysis", "model", text),
     },
 }
-# What the values of a workflow must be together.
+# Checks of several values of a workflow together.
 TOGETHER: dict[str, Callable[[Mapping[str, object]], None]] = {"face_generator": within(512, 768)}

@@ -1,4 +1,4 @@
-"""What ComfyUI's answers say: the state of a job, why a graph was refused, how far a run is."""
+"""Parses ComfyUI's answers: the state of a job, the reasons of a refusal, the progress of a run."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from .workflow import Graph
 
 LONGEST_REASON = 1000  # characters; a reason may quote every choice of a list
 
-Choices = Mapping[str, Mapping[str, Sequence[str]]]  # node class -> input -> what it may be
+Choices = Mapping[str, Mapping[str, Sequence[str]]]  # node class -> input -> its choices
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Event:
 
 
 def event(message: str) -> Event | None:
-    """A websocket message; None when it tells nothing of a run's progress."""
+    """Parses a websocket message; None if it is not about a run's progress."""
     content = json.loads(message)
     data = content.get("data") or {}
     if content.get("type") == "progress":
@@ -34,7 +34,7 @@ def event(message: str) -> Event | None:
 
 
 def job(answer: bytes) -> Job:
-    """The answer of /api/jobs/{id}."""
+    """Parses the answer of /api/jobs/{id}."""
     content = json.loads(answer)
     start, end = content.get("execution_start_time"), content.get("execution_end_time")
     return Job(
@@ -48,7 +48,7 @@ def job(answer: bytes) -> Job:
 
 
 def reasons(answer: bytes, graph: Graph, choices: Choices | None = None) -> str:
-    """Why /prompt refused the graph, in ComfyUI's words, by node title; empty when it did not, or does not say."""
+    """The reasons for which /prompt refused the graph: node titles and ComfyUI's messages. Empty if it gave none."""
     content = _read(answer)
     found = [
         f"{_title(graph, node)}: {_reason(error, (choices or {}).get(kind, {}))}"
@@ -60,12 +60,12 @@ def reasons(answer: bytes, graph: Graph, choices: Choices | None = None) -> str:
 
 
 def unlisted(answer: bytes) -> set[str]:
-    """The node classes of which /prompt refused a value without listing what it may be: ComfyUI lists 20 at most."""
+    """The node classes with a refused value whose choices /prompt does not list: ComfyUI lists at most 20."""
     return {kind for _, kind, error in _faults(_read(answer)) if _is_unlisted(error)}
 
 
 def choices(answer: bytes) -> Choices:
-    """What the inputs of node classes may be, where there is a list of it: the answer of /object_info/{class}."""
+    """Parses the answer of /object_info/{class}: the choices of the inputs that have a list."""
     return {
         kind: {
             name: options
@@ -80,12 +80,12 @@ def choices(answer: bytes) -> Choices:
 def _read(answer: bytes) -> dict:
     try:
         return json.loads(answer)
-    except ValueError:  # a fault of the server itself is answered in plain text
+    except ValueError:  # ComfyUI answers an internal error in plain text
         return {}
 
 
 def _faults(content: dict) -> list[tuple[str, str, dict]]:
-    """Node id, class and error of every input at fault."""
+    """Node id, class and error of every invalid input."""
     nodes = (content.get("node_errors") or {}).items()
     return [(node, faults.get("class_type", ""), error) for node, faults in nodes for error in faults["errors"]]
 
@@ -113,7 +113,7 @@ def _pictures(content: dict) -> dict[str, tuple[Picture, ...]]:
 
 
 def _verdicts(content: dict) -> tuple[bool, ...]:
-    """Of the node Check Safety: one a picture, none where nothing was checked."""
+    """The verdicts of the node Check Safety, one per picture; empty if nothing was checked."""
     shown = content.get("outputs", {}).values()
     return tuple(verdict["unsafe"] for node in shown for verdict in node.get("safety", ()))
 

@@ -1,4 +1,4 @@
-"""Fills a workflow: an order and an API graph in, the graph that ComfyUI runs out. No network, no ComfyUI."""
+"""Fills a workflow: takes an order and an API graph, returns the graph to run. Needs no network and no ComfyUI."""
 
 import copy
 import json
@@ -10,24 +10,24 @@ from .parameters import PARAMETERS, TOGETHER, Slot
 
 Graph = dict[str, dict]  # ComfyUI's API format: node id -> {"class_type", "inputs", "_meta": {"title"}}
 
-FOLDER = "consistent-face"  # below ComfyUI's input and output folders; one folder a job in it
+FOLDER = "consistent-face"  # in ComfyUI's input and output folders; it has one folder per job
 WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows" / "api"
 
 
 class TemplateError(ValueError):
-    """A workflow file without a node that its parameters name."""
+    """A workflow file lacks a node that a parameter needs."""
 
 
 def load(workflow: str, folder: Path = WORKFLOWS) -> Graph:
-    """The workflow as it is shipped, in API format, or its namesake in another folder."""
+    """Reads a workflow in API format, from the shipped ones or from another folder. Raises OrderError."""
     _parameters(workflow)
     return json.loads((folder / f"{workflow}.json").read_text(encoding="utf-8"))
 
 
 def settle(order: Order) -> Order:
-    """The order with every value checked and final: sizes rounded, seed drawn. Settling it again changes nothing.
+    """Returns the order with checked, final values: sizes rounded, seed drawn. Settling it again changes nothing.
 
-    Raises OrderError in one sentence, which names the parameter, its range and what was found.
+    Raises OrderError, whose sentence has the parameter, its range and the value found.
     """
     slots = _parameters(order.workflow)
     for name in (*order.values, *order.photos):
@@ -40,9 +40,9 @@ def settle(order: Order) -> Order:
 
 
 def fill(order: Order, graph: Graph) -> Graph:
-    """A copy of the graph with the order's values; the photos under the names that `photo_name` gives them.
+    """Returns a copy of the graph with the order's values and the photos' names (`photo_name`).
 
-    The result's file name carries the job's id: ComfyUI's cache would otherwise answer with an older file.
+    The file names of the results contain the job's id: otherwise ComfyUI's cache would answer with older files.
     """
     slots = _parameters(order.workflow)
     photos = {name: photo_name(order, name) for name in order.photos}
@@ -54,7 +54,7 @@ def fill(order: Order, graph: Graph) -> Graph:
 
 
 def photo_name(order: Order, parameter: str) -> str:
-    """Where the photo of this parameter lies, as a path below ComfyUI's input folder."""
+    """The path of this parameter's photo below ComfyUI's input folder."""
     return f"{FOLDER}/{order.id}/{parameter}{order.photos[parameter].suffix.lower()}"
 
 
@@ -68,7 +68,7 @@ def _put(graph: Graph, title: str, name: str, value: Value | None) -> None:
     nodes = [node for node in graph.values() if node.get("_meta", {}).get("title") == title and name in node["inputs"]]
     if len(nodes) != 1:
         raise TemplateError(
-            f'The workflow has {len(nodes)} nodes titled "{title}" with the input {name} where one is needed: '
+            f'The workflow has {len(nodes)} nodes titled "{title}" with the input {name}, but needs one: '
             "give the node that title again in the workflow file."
         )
     nodes[0]["inputs"][name] = value

@@ -1,1 +1,1 @@
-"""The database: tables, and every query and state transition."""
+"""The database: tables, queries and state transitions."""

@@ -1,7 +1,7 @@
-"""The SQLite file: one writer at a time, and nothing left in it of what is deleted.
+"""Opens the SQLite file: one writer at a time, and deleted rows are erased from the disk.
 
-Every commit survives the death of the process, and after `sync` that of the machine. Acceptances are synced before they
-are answered; what a dead machine forgets of a run is found again in ComfyUI or run again.
+Every commit survives a crash of the process; after `sync` it also survives a power failure. An accepted job is synced
+before it is answered. If a power failure loses a run's later state, the run is found in ComfyUI again or repeated.
 """
 
 import contextlib
@@ -24,8 +24,8 @@ PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=20000", "secu
 
 def _connect(folder: Path) -> Engine:
     folder.mkdir(parents=True, exist_ok=True)
-    with contextlib.suppress(PermissionError):  # another user's folder, lent to this one
-        folder.chmod(0o700)  # prompts, photos and webhooks are nobody else's on this machine
+    with contextlib.suppress(PermissionError):  # the folder belongs to another user
+        folder.chmod(0o700)  # other users of this machine must not read prompts and photos
     engine = create_engine(f"sqlite:///{(folder / NAME).as_posix()}", pool_size=20)
     event.listen(engine, "connect", _prepare)
     event.listen(engine, "begin", _begin)
@@ -40,25 +40,25 @@ def _prepare(connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:
 
 
 def _begin(connection: Connection) -> None:
-    """A transaction that reads first and writes later would fail beside another writer; these wait instead.
+    """Begins writing transactions at once: one that reads first fails if another writer commits in between.
 
-    Reading needs none: it is one statement, which sees one moment by itself.
+    Readers need no transaction: they run one statement, which reads one snapshot.
     """
     if connection.get_execution_options().get("writes"):
         connection.connection.cursor().execute("BEGIN IMMEDIATE")
 
 
 class Database:
-    """The one of a data folder, made when it is not there.
+    """The database of a data folder; created if it does not exist.
 
-    Sessions are short: one statement that reads, or one transaction that writes. Rows come back detached.
+    Sessions are short: one reading statement or one writing transaction. Rows are returned detached.
     """
 
     def __init__(self, folder: Path):
         self._reading = _connect(folder)
         self._writing = self._reading.execution_options(writes=True)
         self._log = folder / f"{NAME}-wal"
-        self._turn = threading.Lock()  # SQLite's own waiting for another writer sleeps too long
+        self._turn = threading.Lock()  # SQLite's own wait for another writer sleeps too long
 
     def close(self) -> None:
         self._reading.dispose()
@@ -74,14 +74,14 @@ class Database:
             yield session
 
     def sync(self) -> None:
-        """Waits until the disk has all commits. SQLite's own way of it would keep all writers waiting meanwhile."""
-        with self._log.open("rb+") as log:  # it holds what is not in the database file yet; no lock hangs on it
+        """Writes all commits to the disk. SQLite's synchronous=FULL would block all writers meanwhile."""
+        with self._log.open("rb+") as log:  # it has all commits that the database file lacks; opening it takes no lock
             os.fsync(log.fileno())
 
     def compact(self) -> None:
-        """Empties the write-ahead log, in which deleted rows would stand until it is written over.
+        """Empties the write-ahead log, which otherwise keeps deleted rows until it is overwritten.
 
-        In turn: of two at once SQLite does one and lets the other return before it is done.
+        Calls take turns: of two at once, SQLite runs one and lets the other return before it is done.
         """
         with self._turn, self._reading.connect() as connection:
             connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")

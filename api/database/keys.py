@@ -1,4 +1,4 @@
-"""API keys: made, listed, revoked, and recognized in the three documented places."""
+"""Creates, lists, revokes and recognizes API keys."""
 
 import hashlib
 import hmac
@@ -13,13 +13,13 @@ from ..base.errors import ForbiddenError, KeyRefusedError
 from .engine import Database
 from .tables import OPEN, Key
 
-SCOPES = ("admin", "safety_off")  # change the service; switch the safety check off
-UNLIMITED = 999_999  # as x-remaining-credits tells it
+SCOPES = ("admin", "safety_off")  # read the metrics; switch off the safety check
+UNLIMITED = 999_999  # the value of x-remaining-credits for unlimited credits
 
 
 @dataclass(frozen=True)
 class Caller:
-    """Who a request is from. Without any key in the store everyone is `open` and may do everything."""
+    """The caller of a request. Without keys in the store every caller is `open` and has all scopes."""
 
     id: str
     scopes: frozenset[str]
@@ -37,7 +37,7 @@ class Keys:
         self._database = database
 
     def add(self, name: str, credits: int | None, scopes: Sequence[str]) -> tuple[str, str]:
-        """A new key: (its id, the key itself, which is never shown again). Raises ValueError on a taken name."""
+        """Creates a key; returns its id and the key, which cannot be read again. Raises ValueError for a used name."""
         key = "cf_" + secrets.token_urlsafe(32)
         row = Key(id=secrets.token_hex(6), name=name, digest=_digest(key), scopes=list(scopes), created=time.time())
         row.credits = credits
@@ -52,7 +52,10 @@ class Keys:
             return session.scalars(select(Key).order_by(Key.created)).all()
 
     def revoke(self, name: str) -> bool:
-        """Whether a key of that name was in force. Its row stays: a name is used once, and no keys is not `open`."""
+        """Revokes a key; returns False if there is no active key of that name.
+
+        The row stays: a name is used once, and a service whose keys are all revoked must not become `open`.
+        """
         with self._database.write() as session:
             live = (Key.name == name, Key.revoked.is_(None))
             return session.execute(update(Key).where(*live).values(revoked=time.time())).rowcount == 1  # type: ignore
@@ -62,7 +65,7 @@ class Keys:
             return session.scalar(select(Key.id).limit(1)) is not None
 
     def recognize(self, presented: str | None) -> Caller:
-        """The caller of a presented key. Raises KeyRefusedError; without any key in the store, everyone is let in."""
+        """Returns the caller of a key. Without keys in the store every caller is accepted. Raises KeyRefusedError."""
         digest = _digest(presented or "")
         row = None
         if presented:
@@ -76,7 +79,7 @@ class Keys:
         return Caller(row.id, frozenset(row.scopes))
 
     def remaining(self, key_id: str | None) -> int:
-        """The credits of a key, as x-remaining-credits tells them; 0 for a caller that is not known."""
+        """The value of x-remaining-credits: the key's credits, or 0 for an unknown caller."""
         if key_id is None or key_id == OPEN:
             return UNLIMITED if key_id == OPEN else 0
         with self._database.read() as session:
@@ -85,7 +88,7 @@ class Keys:
 
 
 def presented(headers: Mapping[str, str], fields: Mapping[str, object]) -> str | None:
-    """The key of a request: Authorization: Bearer, x-api-key, or the body's `key`; each vendor documents one."""
+    """The key of a request, from Authorization: Bearer, x-api-key or the body's `key`: each vendor documents one."""
     scheme, _, token = headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and token.strip():
         return token.strip()

@@ -1,4 +1,4 @@
-"""Which of the owed webhooks are sent next: in their order, and so that no key and no host keeps others' waiting."""
+"""Selects the webhooks to send next, so that no key and no host delays the webhooks of others."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -9,15 +9,15 @@ from sqlalchemy.orm import Session
 
 from .tables import Hook, JobRow
 
-ALL = 128  # webhooks on their way at a time
-EACH = 16  # of one key
-TO_ONE = 4  # of one key, to one host
-LOOKED_AT = 4 * ALL  # more than can be of keys that have theirs already
+ALL = 128  # webhooks sent at the same time
+EACH = 16  # per key
+TO_ONE = 4  # per key and host
+LOOKED_AT = 4 * ALL  # candidates that are read: more than keys at their limit can have among them
 
 
 @dataclass(frozen=True)
 class Due:
-    """A webhook whose time has come, whose it is, and the host that it goes to."""
+    """A webhook that is due, the id of its key, and its host."""
 
     hook: Hook
     key: str
@@ -25,12 +25,12 @@ class Due:
 
 
 def due(session: Session, now: float, on_their_way: Sequence[str]) -> list[Due]:
-    """What may be sent: first the first one of every key and host, then the second ones, and so on."""
+    """The due webhooks: first the oldest of every key and host, then the second ones, and so on."""
     return [Due(*row) for row in session.execute(_ranked(now, on_their_way))]
 
 
 def chosen(candidates: Sequence[Due], on_their_way: Iterable[Due]) -> list[Due]:
-    """As many as the limits leave room for beside those on their way."""
+    """The candidates that the limits allow in addition to those being sent."""
     flying = list(on_their_way)
     keys, places = Counter(one.key for one in flying), Counter((one.key, one.host) for one in flying)
     taken: list[Due] = []

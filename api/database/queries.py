@@ -1,4 +1,4 @@
-"""What is known of the jobs: whose they are, how they stand, what is to be done with them."""
+"""Reads the jobs table: owner, state, queue position, and the jobs that are due for cleaning or expiry."""
 
 import time
 from collections.abc import Sequence
@@ -10,16 +10,16 @@ from ..base.errors import ConflictError
 from .engine import Database
 from .tables import ENDED, JobRow
 
-KEPT = 20  # the ended runs that an estimate is made from
+KEPT = 20  # latest runs that the estimated time is the mean of
 UNFINISHED = ("queued", "running")
 BY_ID = select(JobRow).where(JobRow.id == bindparam("id"))
 
 
 class Lookup(Database):
-    """All methods are synchronous and quick. Rows are as they stood when they were read."""
+    """Reads jobs. All methods are synchronous and quick; rows do not change after they were read."""
 
     def earlier(self, key_id: str, idempotency_key: str, digest: str) -> JobRow | None:
-        """The job that this request already made, before its picture is fetched again."""
+        """The job of an earlier request with this idempotency key; None without one. Raises ConflictError."""
         with self.read() as session:
             return earlier_of(session, JobRow(key_id=key_id, idempotency_key=idempotency_key, request_digest=digest))
 
@@ -28,7 +28,7 @@ class Lookup(Database):
             return session.scalar(BY_ID, {"id": job_id})
 
     def owned(self, job: str | int, key_id: str) -> JobRow | None:
-        """A job by its id or number, when it is this key's and not yet expired."""
+        """A job by its id or number; None if it is another key's or expired."""
         mine = JobRow.id == job if isinstance(job, str) else JobRow.number == job
         with self.read() as session:
             return session.scalar(select(JobRow).where(mine, JobRow.key_id == key_id, JobRow.expires > time.time()))
@@ -45,14 +45,14 @@ class Lookup(Database):
         with self.read() as session:
             return set(session.scalars(select(JobRow.id)))
 
-    # The ids of all of them: of a few, those that fail each time would keep the others waiting for ever.
+    # These return all ids: with a limit, jobs that always fail would delay the others for ever.
 
     def uncleaned(self) -> Sequence[str]:
-        """Ended jobs of which ComfyUI may still hold something."""
+        """Ended jobs whose files or runs may still be in ComfyUI."""
         return self._ids(JobRow.state.in_(ENDED), ~JobRow.cleaned)
 
     def overdue(self) -> Sequence[str]:
-        """Unfinished jobs whose time is over: they are cancelled, so that no photo waits for ever."""
+        """Unfinished jobs that have expired: they are cancelled, so that their photos are deleted."""
         return self._ids(JobRow.expires <= time.time(), JobRow.state.in_(UNFINISHED), ~JobRow.cancel)
 
     def expired(self) -> Sequence[str]:
@@ -63,7 +63,7 @@ class Lookup(Database):
             return session.scalars(select(JobRow.id).where(*wanted).order_by(JobRow.number)).all()
 
     def ahead(self, row: JobRow) -> int:
-        """Unfinished jobs that come before this one."""
+        """The number of unfinished jobs before this one."""
         with self.read() as session:
             waiting = (
                 select(func.count()).select_from(JobRow).where(JobRow.state.in_(UNFINISHED), JobRow.number < row.number)
@@ -71,14 +71,14 @@ class Lookup(Database):
             return session.scalar(waiting) or 0
 
     def usual_seconds(self, workflow: str) -> float | None:
-        """The mean time of the latest runs of a workflow."""
+        """The mean time of the latest runs of a workflow; None without runs."""
         with self.read() as session:
             latest = select(JobRow.seconds).where(JobRow.workflow == workflow, JobRow.state == "succeeded")
             found = [one for one in session.scalars(latest.order_by(JobRow.number.desc()).limit(KEPT)) if one]
         return sum(found) / len(found) if found else None
 
     def counts(self) -> dict[str, int]:
-        """Jobs by state."""
+        """The number of jobs by state."""
         with self.read() as session:
             return {
                 state: count
@@ -87,11 +87,11 @@ class Lookup(Database):
 
 
 def earlier_of(session: Session, row: JobRow) -> JobRow | None:
-    """The job that came under the row's idempotency key before. Raises ConflictError when it is another request's."""
+    """The earlier job with the row's idempotency key. Raises ConflictError if it came from another request."""
     if row.idempotency_key is None:
         return None
     same = (JobRow.key_id == row.key_id, JobRow.idempotency_key == row.idempotency_key)
     earlier = session.scalar(select(JobRow).where(*same))
     if earlier is not None and earlier.request_digest != row.request_digest:
-        raise ConflictError("This Idempotency-Key came with another request before: use a new one for each request.")
+        raise ConflictError("This Idempotency-Key was used before for another request: use a new one for each request.")
     return earlier

@@ -1,10 +1,10 @@
-"""The service's tables (SQLite): keys, jobs, the webhook outbox, keys' own buckets. Times are seconds since 1970."""
+"""The SQLite tables: keys, jobs, the webhook outbox, the keys' own buckets. Times are seconds since 1970."""
 
 from sqlalchemy import JSON, BigInteger, Index, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-OPEN = "open"  # the key id of callers of a service without keys
-OPERATORS = "service"  # the bucket of the operator's own S3
+OPEN = "open"  # the key id of all callers of a service without keys
+OPERATORS = "service"  # the value of JobRow.bucket for the operator's S3 bucket
 ENDED = ("succeeded", "failed", "cancelled")
 
 
@@ -13,7 +13,7 @@ class Base(DeclarativeBase):
 
 
 class Key(Base):
-    """An API key. It is printed once and kept as a SHA-256: 256 random bits need no slow hash."""
+    """An API key. Only its SHA-256 is stored: 256 random bits need no slow hash."""
 
     __tablename__ = "keys"
 
@@ -29,8 +29,8 @@ class Key(Base):
 class JobRow(Base):
     """A job from its acceptance to its expiry.
 
-    States: queued -> running -> succeeded | failed | cancelled, and back from running to queued when its ComfyUI or
-    its service was lost. `attempt` counts the starts and fences them: only the latest one's writes are taken.
+    States: queued -> running -> succeeded | failed | cancelled. A running job is queued again when ComfyUI or the
+    service was lost. `attempt` counts the starts: only the latest attempt may write to the row.
     """
 
     __tablename__ = "jobs"
@@ -38,7 +38,7 @@ class JobRow(Base):
         UniqueConstraint("key_id", "idempotency_key"),
         Index("jobs_by_state", "state", "number"),
         Index("jobs_by_expiry", "expires"),
-        {"sqlite_autoincrement": True},  # a number is never given twice
+        {"sqlite_autoincrement": True},  # numbers are never reused
     )
 
     number: Mapped[int] = mapped_column(primary_key=True)  # ModelsLab's id
@@ -46,12 +46,12 @@ class JobRow(Base):
     key_id: Mapped[str]
     vendor: Mapped[str]
     workflow: Mapped[str]
-    values: Mapped[dict]  # settled: the order is the same at every attempt
+    values: Mapped[dict]  # settled, so that every attempt runs the same order
     photos: Mapped[dict]  # parameter -> file name in the photos folder
-    request: Mapped[dict]  # what the vendor's answer needs of the request; no picture bytes, no key
+    request: Mapped[dict]  # the fields that the vendor's answer echoes; no picture bytes, no key
     pictures: Mapped[int]
     delivery: Mapped[dict]  # {"format": "png" | "jpeg", "low_res": bool}
-    bucket: Mapped[str] = mapped_column(default="")  # "" a folder, OPERATORS, otherwise the sealed access to the key's
+    bucket: Mapped[str] = mapped_column(default="")  # "": the data folder; OPERATORS; or the key's, sealed
     webhook: Mapped[str | None]
     idempotency_key: Mapped[str | None]
     request_digest: Mapped[str] = mapped_column(default="")
@@ -59,18 +59,18 @@ class JobRow(Base):
 
     state: Mapped[str] = mapped_column(default="queued")
     attempt: Mapped[int] = mapped_column(default=0)
-    posts: Mapped[int] = mapped_column(default=0)  # runs that ComfyUI began and has not ended
+    posts: Mapped[int] = mapped_column(default=0)  # runs that ComfyUI began and did not end
     cancel: Mapped[bool] = mapped_column(default=False)
     progress: Mapped[int] = mapped_column(default=0)  # percent
     created: Mapped[float]
     started: Mapped[float | None]
     ended: Mapped[float | None]
-    seconds: Mapped[float | None]  # of ComfyUI's own work
+    seconds: Mapped[float | None]  # of ComfyUI's run
     expires: Mapped[float]
     outputs: Mapped[list] = mapped_column(default=list)  # [{"name", "low", "unsafe"}]
     error_kind: Mapped[str | None]
     error: Mapped[str | None]
-    cleaned: Mapped[bool] = mapped_column(default=False)  # whether ComfyUI holds nothing of it any more
+    cleaned: Mapped[bool] = mapped_column(default=False)  # whether its files and runs are deleted from ComfyUI
 
     @property
     def is_over(self) -> bool:
@@ -78,20 +78,20 @@ class JobRow(Base):
 
     @property
     def in_own_bucket(self) -> bool:
-        """Whether the results go to a bucket of the key's own."""
+        """Whether the results go to the key's own bucket."""
         return self.bucket not in ("", OPERATORS)
 
     def output(self, number: int) -> str:
-        """The name of a result's file, the same at every attempt."""
+        """The file name of a result, the same at every attempt."""
         return f"{self.id}-{number}.{'jpg' if self.delivery['format'] == 'jpeg' else 'png'}"
 
     def low_output(self, number: int) -> str:
-        """The name of its copy in low resolution, where there is one."""
+        """The file name of a result's low-resolution copy."""
         return f"{self.id}-{number}-low.jpg"
 
 
 class Hook(Base):
-    """A webhook that is owed: written with the job's end in one transaction, sent until it is taken or given up."""
+    """A webhook of the outbox: written in one transaction with the job's end, then sent until accepted or given up."""
 
     __tablename__ = "hooks"
 
@@ -100,11 +100,11 @@ class Hook(Base):
     state: Mapped[str] = mapped_column(default="owed")  # owed, delivered, dead
     attempts: Mapped[int] = mapped_column(default=0)
     due: Mapped[float]
-    answer: Mapped[str | None]  # what the last attempt met
+    answer: Mapped[str | None]  # the result of the last attempt
 
 
 class Bucket(Base):
-    """A key's own S3: everything but the key's id is sealed."""
+    """A key's own S3 bucket; its access data is sealed (encrypted)."""
 
     __tablename__ = "buckets"
 

@@ -1,4 +1,4 @@
-"""What becomes of the jobs: every change of state is a compare-and-set, so that only one can win."""
+"""Changes the state of jobs. Every change is a compare-and-set, so that only one of two writers succeeds."""
 
 import time
 from collections.abc import Mapping
@@ -11,9 +11,9 @@ from .queries import BY_ID, UNFINISHED, Lookup, earlier_of
 from .tables import OPEN, Bucket, Hook, JobRow, Key
 
 RETRY_AFTER = 30  # seconds, ModelsLab's documented value
-UNREADABLE = "What was written down of this job cannot be read: tell the operator the job's id."
-CANCELLED = {"state": "cancelled", "error_kind": "Cancelled", "error": "It was cancelled."}
-# Once jobs had the id of the key whose bucket was theirs.
+UNREADABLE = "The stored data of this job cannot be read: tell the operator the job's id."
+CANCELLED = {"state": "cancelled", "error_kind": "Cancelled", "error": "The job was cancelled."}
+# Older versions stored the key's id in JobRow.bucket: it is replaced by the sealed access data.
 SEALED = (
     update(JobRow)
     .where(JobRow.bucket.in_(select(Bucket.key_id)))
@@ -21,14 +21,14 @@ SEALED = (
 )
 OLDEST = select(JobRow.number).where(JobRow.state == "queued").order_by(JobRow.number).limit(1)
 START = update(JobRow).where(JobRow.number == OLDEST.scalar_subquery(), JobRow.state == "queued").returning(JobRow.id)
-WRITTEN = {"synchronize_session": False, "populate_existing": True}  # sessions are short: what is written is read back
+WRITTEN = {"synchronize_session": False, "populate_existing": True}  # returned rows have the new values
 
 
 class Store(Lookup):
-    """All methods are synchronous and quick; each is one transaction."""
+    """Changes jobs. All methods are synchronous and quick; each is one transaction."""
 
     def add(self, row: JobRow, concurrency: int) -> JobRow:
-        """Accepts a job and reserves its credits; a repeated idempotency key gives the first job back instead.
+        """Accepts a job and reserves its credits; returns the earlier job of a repeated idempotency key instead.
 
         Raises ConflictError, BusyError, CreditsError.
         """
@@ -41,7 +41,7 @@ class Store(Lookup):
         return row
 
     def claim(self) -> JobRow | None:
-        """Starts the oldest waiting job."""
+        """Starts the oldest queued job and returns it; None if there is none."""
         with self.read() as session:
             if session.scalar(OLDEST) is None:
                 return None
@@ -50,14 +50,14 @@ class Store(Lookup):
             job = session.scalar(START.values(started), execution_options={"synchronize_session": False})
         try:
             return self.get(job) if job is not None else None
-        except ValueError:  # its JSON is broken: it must not be claimed for ever, before all others
+        except ValueError:  # its JSON is broken: otherwise it would be claimed again and block the queue
             with self.write() as session:
                 broken = {"state": "failed", "ended": time.time(), "error_kind": "ValueError", "error": UNREADABLE}
                 session.execute(update(JobRow).where(JobRow.id == job).values(broken))
             return None
 
     def recover(self) -> int:
-        """After a start of the service: what ran goes back to the queue. Only for the one owner of the database."""
+        """Queues running jobs again after a start of the service. Only the process with the lock may call it."""
         with self.write() as session:
             session.execute(SEALED, execution_options={"synchronize_session": False})
             return _count(session.execute(update(JobRow).where(JobRow.state == "running").values(state="queued")))
@@ -66,17 +66,17 @@ class Store(Lookup):
         return self._advance(job_id, attempt, state="queued")
 
     def running(self, job_id: str, attempt: int) -> JobRow | None:
-        """The row as it stands; None when the attempt is no longer the latest."""
+        """The current row; None if the attempt is no longer the latest."""
         row = self.get(job_id)
         return row if row is not None and (row.state, row.attempt) == ("running", attempt) else None
 
     def posting(self, job_id: str, attempt: int) -> JobRow | None:
-        """Counts a run that ComfyUI begins with, or begins at once; None when the attempt is no longer the latest."""
+        """Counts a run that ComfyUI begins; returns the row, or None if the attempt is no longer the latest."""
         with self.write() as session:
             return _set(session, job_id, attempt, {"posts": JobRow.posts + 1})
 
     def part_done(self, job_id: str, attempt: int) -> bool:
-        """Its run was not lost: what remains counted are those of other parts, which are run again with it."""
+        """Takes one run off the count: it was not lost. Returns False if the attempt is no longer the latest."""
         return self._advance(job_id, attempt, posts=func.max(JobRow.posts - 1, 0))
 
     def progress(self, job_id: str, attempt: int, percent: int) -> bool:
@@ -85,7 +85,7 @@ class Store(Lookup):
     def succeed(
         self, job_id: str, attempt: int, outputs: list[dict], seconds: float, retention: float
     ) -> JobRow | None:
-        """The one moment in which a result becomes visible. Of all that end a job one gets its row, the others None."""
+        """Ends a job and makes its results visible. Returns its row, or None if something else ended it before."""
         return self._end(job_id, attempt, retention, state="succeeded", outputs=outputs, seconds=seconds, progress=100)
 
     def fail(self, job_id: str, attempt: int, kind: str, reason: str, retention: float) -> JobRow | None:
@@ -95,7 +95,7 @@ class Store(Lookup):
         return self._end(job_id, attempt, retention, **CANCELLED)
 
     def cancel(self, job_id: str, retention: float) -> JobRow | None:
-        """Ends a waiting job, and gives its row; a running one is told, and its runner ends it."""
+        """Ends a queued job and returns its row. Marks a running job, which its runner ends; returns None."""
         with self.write() as session:
             row = session.scalar(BY_ID, {"id": job_id})
             if row is None or row.is_over:
@@ -103,7 +103,7 @@ class Store(Lookup):
             row.cancel = True
             if row.state != "queued":
                 return None
-            row.state = "running"  # as `_finish` takes it
+            row.state = "running"  # the state that `_finish` expects
             session.flush()
             return _finish(session, job_id, row.attempt, retention, CANCELLED)
 
@@ -130,7 +130,7 @@ class Store(Lookup):
 
 
 def _set(session: Session, job_id: str, attempt: int, values: Mapping[str, object]) -> JobRow | None:
-    """The row as it stands then; None, and nothing is written, when the attempt is not the latest that runs."""
+    """Writes values and returns the row; writes nothing and returns None if the attempt is not the running one."""
     latest = (JobRow.id == job_id, JobRow.state == "running", JobRow.attempt == attempt)
     return session.scalar(update(JobRow).where(*latest).values(values).returning(JobRow), execution_options=WRITTEN)
 
@@ -138,9 +138,9 @@ def _set(session: Session, job_id: str, attempt: int, values: Mapping[str, objec
 def _finish(
     session: Session, job_id: str, attempt: int, retention: float, values: Mapping[str, object]
 ) -> JobRow | None:
-    """The end of a job, with all that hangs on it: unused credits go back, the webhook is owed."""
+    """Ends a job: gives back unused credits and queues the webhook. Returns the row, or None as `_set` does."""
     now = time.time()
-    expires = case((JobRow.expires > now, now + retention), else_=JobRow.expires)  # or it was deleted while it ran
+    expires = case((JobRow.expires > now, now + retention), else_=JobRow.expires)  # else it was deleted while it ran
     row = _set(session, job_id, attempt, {**values, "ended": now, "expires": expires})
     if row is None:
         return None

@@ -1,4 +1,4 @@
-"""Lets requests wait for their jobs: told at once by a runner of this process, found by asking when it is another's."""
+"""Waits for the end of a job: notified by a runner in this process, polled for a runner in another one."""
 
 import asyncio
 from collections import defaultdict
@@ -15,19 +15,19 @@ class Waiting:
         self._told: dict[str, set[asyncio.Future[JobRow]]] = defaultdict(set)
 
     def tell(self, row: JobRow) -> None:
-        """The job has ended."""
+        """Wakes the requests that wait for a job which has ended."""
         for told in self._told.get(row.id, ()):
             if not told.done():
                 told.set_result(row)
 
     async def ended(self, row: JobRow, seconds: float) -> JobRow:
-        """The job when it has ended, or as it last stood when the time is over or the job gone."""
+        """Returns the job when it has ended; after `seconds`, or if it was deleted, its last known row."""
         clock = asyncio.get_running_loop()
         told: asyncio.Future[JobRow] = clock.create_future()
         self._told[row.id].add(told)
         try:
             end = clock.time() + seconds
-            row = self._store.get(row.id) or row  # it may have ended before anyone listened
+            row = self._store.get(row.id) or row  # it may have ended before the future was added
             while not row.is_over and (left := end - clock.time()) > 0:
                 await asyncio.wait({told}, timeout=min(left, ASK_AGAIN))
                 current = told.result() if told.done() else self._store.get(row.id)

@@ -1,1 +1,1 @@
-"""HTTP: connections, bodies, callers, routes, and the OpenAPI documents."""
+"""The HTTP layer: connections, bodies, callers, routes and the OpenAPI documents."""

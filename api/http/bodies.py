@@ -1,4 +1,4 @@
-"""Reads the body of a request within limits: the fields of a JSON object or of a form."""
+"""Reads the body of a request within limits: returns the fields of a JSON object or of a form."""
 
 import asyncio
 import json
@@ -23,22 +23,22 @@ from ..base.errors import ContentTypeError, InputError, SlowError, TooLargeError
 JSON_TYPES = ("application/json", "text/json")
 FORM_TYPES = ("multipart/form-data", "application/x-www-form-urlencoded")
 HALVES = re.compile("[\ud800-\udfff]")
-GRACE = 5.0  # seconds in which a body need not come
-SLOWEST = 16 * 1024  # bytes a second on average, after that
-MOST_FIELDS = 200  # of a form
-MOST_ESCAPES = 2**21  # in a form: three bytes each, and every one takes its time
-LARGE = 256 * 1024  # bytes from which a body is worked on beside the event loop
-# By one thread, which nothing small waits for, and which holds up Python's lock for one body at a time.
+GRACE = 5.0  # seconds before the minimum rate applies
+SLOWEST = 16 * 1024  # minimum rate of a body in bytes per second, on average
+MOST_FIELDS = 200  # per form
+MOST_ESCAPES = 2**21  # per form: each has three bytes and takes time to decode
+LARGE = 256 * 1024  # bytes; larger bodies are parsed outside the event loop
+# One thread: small bodies do not wait for it, and only one large body at a time holds Python's lock.
 READER = ThreadPoolExecutor(1, "bodies")
-PIECE = 256 * 1024  # bytes of a form that are parsed at a time
-MOST_VALUES = 50_000  # in a body: a picture is one, and a list of nothing but lists takes 25 times its size in memory
+PIECE = 256 * 1024  # bytes of a form that are parsed in one step
+MOST_VALUES = 50_000  # per body: a picture is one value; a list of lists takes 25 times its size in memory
 
 
-Turn = Callable[[], AbstractAsyncContextManager[None]]  # of a caller at the one thread for large bodies
+Turn = Callable[[], AbstractAsyncContextManager[None]]  # waits for the caller's turn at the thread for large bodies
 
 
 async def fields(request: Request, largest: int, turn: Turn) -> dict[str, object]:
-    """Raises TooLargeError, ContentTypeError, InputError."""
+    """Returns the fields of a body of at most `largest` bytes. Raises TooLargeError, ContentTypeError, InputError."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind in JSON_TYPES or kind.endswith("+json"):
         return await _json(await _body(request, largest), turn)
@@ -58,7 +58,7 @@ async def _body(request: Request, largest: int) -> bytearray:
 
 
 async def chunks(request: Request, largest: int) -> AsyncIterator[bytes]:
-    """Raises TooLargeError, before reading where the length is announced, SlowError and InputError."""
+    """Yields the parts of a body. Raises TooLargeError (at once if the length is announced), SlowError, InputError."""
     announced = request.headers.get("content-length", "")
     if announced.isdigit() and int(announced) > largest:
         raise TooLargeError(f"The body has {announced} bytes: send at most {largest}.")
@@ -100,9 +100,9 @@ def _parse(content: bytearray) -> object:
 
 
 def _parse_large(content: bytearray) -> object:
-    """The same, several times as quick over a picture's text: the event loop stands still meanwhile.
+    """Parses like `_parse`, but several times faster: the parser holds Python's lock and blocks the event loop.
 
-    Where this reader refuses or has another number, Python's word counts.
+    If this parser refuses the text or finds a number that is not finite, Python's parser decides.
     """
     _check_number(content)
     try:
@@ -114,14 +114,14 @@ def _parse_large(content: bytearray) -> object:
 
 def _check_number(content: bytearray) -> None:
     number = 0
-    for sign in (b",", b"[", b"{"):  # one by one: the event loop has its turn in between
+    for sign in (b",", b"[", b"{"):  # one by one, so that the event loop can run in between
         number += content.count(sign)
     if number > MOST_VALUES:
         raise InputError(f"The JSON has more than {MOST_VALUES} values: send an object of the documented fields.")
 
 
 def _finite(digits: str) -> float:
-    """1e999 would become an infinity, and leave as Infinity, which is no JSON."""
+    """Refuses 1e999: it would become an infinity and be written as Infinity, which is not valid JSON."""
     return number if math.isfinite(number := float(digits)) else _no_constant(digits)
 
 
@@ -130,9 +130,9 @@ def _no_constant(name: str) -> NoReturn:
 
 
 def check_texts(fields: Mapping[str, object]) -> None:
-    """Refuses half characters (lone surrogates, which JSON can spell): no database and no answer can hold them.
+    """Refuses lone surrogates, which JSON can contain, but no database and no answer.
 
-    Raises InputError, which names the field.
+    Raises InputError with the name of the field.
     """
     for name, value in fields.items():
         if not _is_whole(name):
@@ -151,7 +151,7 @@ def _is_finite(value: object) -> bool:
 
 
 def _values(parsed: object) -> Iterator[object]:
-    """All names, texts and numbers in parsed JSON. Not recursive: it may be nested as deep as Python's own stack."""
+    """Yields all names, texts and numbers in parsed JSON. Not recursive: the JSON may be deeply nested."""
     waiting = [parsed]
     while waiting:
         found = waiting.pop()
@@ -164,11 +164,11 @@ def _values(parsed: object) -> Iterator[object]:
 
 
 async def _form(request: Request, largest: int, turn: Turn) -> dict[str, object]:
-    """The fields of a form: files as bytes, the rest as text. The whole body is held to the same limit."""
+    """Returns the fields of a form: files as bytes, the rest as text. The limit applies to the whole body."""
     body = await _body(request, largest)
     is_multipart = request.headers["content-type"].lower().lstrip().startswith(FORM_TYPES[0])
     parse = partial(asyncio.run, _parts(request, body, largest)) if is_multipart else partial(_pairs, body)
-    try:  # beside the event loop: 32 MB of nothing but & or % take seconds
+    try:  # outside the event loop: 32 MB of only & or % take seconds
         if len(body) < LARGE:
             return await asyncio.to_thread(parse)
         async with turn():
@@ -185,7 +185,7 @@ async def _parts(request: Request, body: bytearray, largest: int) -> dict[str, o
 
 def _pairs(body: bytearray) -> dict[str, object]:
     if body.count(b"%") > MOST_ESCAPES:
-        raise ValueError("It is nearly all escapes: those of a picture in base64 are few.")
+        raise ValueError("The form has too many escapes: a picture in base64 has few.")
     return dict(parse_qsl(body.decode("latin-1"), keep_blank_values=True, max_num_fields=MOST_FIELDS))
 
 
@@ -194,7 +194,7 @@ def _replay(body: bytearray) -> Receive:
 
     async def receive() -> Message:
         nonlocal place
-        await asyncio.sleep(0)  # between two pieces others have their turn
+        await asyncio.sleep(0)  # lets other tasks run between two pieces
         piece, place = body[place : place + PIECE], place + PIECE
         return {"type": "http.request", "body": bytes(piece), "more_body": place < len(body)}
 

@@ -1,7 +1,7 @@
-"""How the service is connected to: uvicorn, with limits that it has none of itself.
+"""Configures uvicorn and adds the connection limits that it lacks.
 
-An address holds so many connections open; the head of a request has an end, in bytes and in seconds; whoever takes no
-answer, or goes on sending after it, is cut off. How quickly a body must come is bodies.py's, who also answers so.
+It limits the open connections per address, and the size and the time of a request's head. It closes connections whose
+client does not read the answer or goes on sending after it. bodies.py limits the time of a body and answers slow ones.
 """
 
 import asyncio
@@ -13,15 +13,15 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from ..base.client_addresses import counted, is_trusted
 from ..base.settings import Settings
 
-LOOK = 5.0  # seconds between two looks at a connection
-HEAD_SECONDS = 15.0  # from its opening, or the end of an answer, to the end of the next request's head
-STALL_SECONDS = 60.0  # in which nothing of an answer is taken
+LOOK = 5.0  # seconds between two checks of a connection
+HEAD_SECONDS = 15.0  # from the opening of a connection, or the end of an answer, to the end of the next request's head
+STALL_SECONDS = 60.0  # without any progress in sending an answer
 LONGEST_HEAD = 64 * 1024  # bytes
 GRACEFUL_SECONDS = 15
 
 
 def options(settings: Settings) -> dict[str, Any]:
-    """What uvicorn is started with; its own belief in proxies is off, since callers.py has the say."""
+    """The options of uvicorn. Its proxy headers are off, since base/client_addresses.py handles them."""
     return {
         "host": settings.host,
         "port": settings.port,
@@ -39,7 +39,7 @@ class Connection(HttpToolsProtocol):
     def __init__(self, *arguments: Any, proxies: tuple[str, ...], most: int, **more: Any):
         super().__init__(*arguments, **more)
         self._proxies, self._most = proxies, most
-        self.peer: str | None = None  # as it is counted; a proxy's connections are its callers'
+        self.peer: str | None = None  # the counted address; None for a trusted proxy, whose connections are not counted
         self._moved = self.loop.time()
         self._unsent = 0
         self._head: int | None = 0  # bytes of the request's head so far; None while its body comes

@@ -1,4 +1,4 @@
-"""A key's own jobs: listed, looked at, cancelled, deleted; and the pictures behind signed links."""
+"""The job routes: list, show, cancel and delete the key's jobs, and serve results behind signed links."""
 
 import asyncio
 import time
@@ -16,7 +16,7 @@ from .schemas import ENVELOPE, answers
 
 router = APIRouter(tags=["Jobs"], responses=answers(ENVELOPE))
 PAGE = 50
-LARGEST_NUMBER = 2**63 - 1  # that SQLite holds
+LARGEST_NUMBER = 2**63 - 1  # the largest integer of SQLite
 
 
 @router.get("/jobs")
@@ -25,7 +25,7 @@ async def list_jobs(
     limit: int = Query(PAGE, ge=1, le=200),
     before: int | None = Query(None, ge=0, le=LARGEST_NUMBER),
 ) -> dict:
-    """The key's jobs, the latest first; `before` a number gives the next page."""
+    """Lists the key's jobs, the latest first. For the next page, send the smallest `number` as `before`."""
     caller = await authenticate(request, {})
     service: Service = request.app.state.service
     rows = await asyncio.to_thread(service.store.jobs, caller.id, limit, before)
@@ -40,7 +40,7 @@ async def job(request: Request, job_id: str) -> dict:
 
 @router.delete("/jobs/{job_id}")
 async def delete_job(request: Request, job_id: str) -> dict:
-    """Cancels the job where it has not ended, and removes all of it: photo, results, its row, its run in ComfyUI."""
+    """Cancels an unfinished job, and deletes its photo, results and row, and its run in ComfyUI."""
     service: Service = request.app.state.service
     row = await _owned(request, job_id)
     await asyncio.to_thread(service.store.expire_at, row.id, time.time())
@@ -57,7 +57,7 @@ async def delete_job(request: Request, job_id: str) -> dict:
 
 @router.get("/files/{name}", include_in_schema=False)
 async def file(request: Request, name: str, expires: str = "", signature: str = "") -> Response:
-    """A result on disk, by the link that a vendor's answer gave."""
+    """Sends a result on disk; the link comes from a vendor's answer."""
     service: Service = request.app.state.service
     if not expires.isdecimal() or len(expires) > 15:
         raise ForbiddenError("This link is not valid, or its time is over.")

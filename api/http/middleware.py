@@ -1,4 +1,4 @@
-"""What every request passes: it is let in, counted, and logged without its query."""
+"""The middleware of every request: checks access without keys, counts, and logs without the query string."""
 
 import logging
 import time
@@ -14,7 +14,7 @@ LOG = logging.getLogger("consistent_face.http")
 
 
 class Observed:
-    """Plain ASGI: Starlette's own base for middleware hands every body on through a queue."""
+    """Plain ASGI, since Starlette's base class for middleware passes every body through a queue."""
 
     def __init__(self, app: ASGIApp):
         self._app = app

@@ -1,6 +1,6 @@
-"""The OpenAPI documents: one of everything at /openapi.json, one a vendor at /openapi/<vendor>.json, pages at /docs.
+"""Serves the OpenAPI documents: /openapi.json, one per vendor at /openapi/<vendor>.json, and pages at /docs.
 
-The pages are Swagger UI out of the package fastapi-offline: they need no internet.
+The pages use the Swagger UI of the package fastapi-offline, so that they need no internet.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from ..base.errors import NotFoundError
 from . import job_routes
 
 VERSION = "1"
-SWAGGER = "/swagger"  # where its script and style are served
+SWAGGER = "/swagger"  # path of Swagger UI's script and style
 SCHEMES = {
     "bearer": {"type": "http", "scheme": "bearer"},
     "x-api-key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
@@ -24,7 +24,7 @@ SCHEMES = {
 
 
 def document(title: str, routes: list) -> dict:  # type: ignore[type-arg]
-    """Without FastAPI's own 422: no path of ours answers it."""
+    """Returns an OpenAPI document without FastAPI's 422, which no route answers."""
     found = get_openapi(title=title, version=VERSION, routes=routes)
     for methods in found["paths"].values():
         for operation in methods.values():
@@ -44,12 +44,12 @@ def page(address: str, title: str) -> HTMLResponse:
         swagger_js_url=f"{SWAGGER}/swagger-ui-bundle.js",
         swagger_css_url=f"{SWAGGER}/swagger-ui.css",
         swagger_favicon_url=f"{SWAGGER}/favicon.png",
-        swagger_ui_parameters={"validatorUrl": None},  # it would send the document's address to a site of others
+        swagger_ui_parameters={"validatorUrl": None},  # it would send the document's address to swagger.io
     )
 
 
 def openapi_of(app: FastAPI, routers: Mapping[str, APIRouter]) -> None:
-    """Adds the documents and their pages to the application; `routers` are the vendors', by name."""
+    """Adds the documents and their pages to the application; `routers` are the vendors' routers by name."""
     app.mount(SWAGGER, StaticFiles(directory=str(files("fastapi_offline") / "static")))
     everything = [route for router in (*routers.values(), job_routes.router) for route in router.routes]
 

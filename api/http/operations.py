@@ -1,4 +1,4 @@
-"""What an operator asks: is it alive, is it ready, how is it doing; and who is let in while there are no keys."""
+"""The operator's routes: /healthz, /readyz and /metrics; and the access check of a service without keys."""
 
 import asyncio
 import contextlib
@@ -21,13 +21,13 @@ LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 
 @router.get("/healthz")
 async def healthz() -> PlainTextResponse:
-    """The process answers."""
+    """Answers "ok" while the process runs."""
     return PlainTextResponse("ok")
 
 
 @router.get("/readyz")
 async def readyz(request: Request) -> JSONResponse:
-    """Whether jobs can be accepted and run: the store answers, and ComfyUI does."""
+    """Answers 200 if the store and ComfyUI answer, otherwise 503."""
     service: Service = request.app.state.service
     found = {"store": await asyncio.to_thread(_store_answers, service), "comfyui": await _comfy_answers(service)}
     return JSONResponse(found, 200 if all(found.values()) else 503)
@@ -35,22 +35,25 @@ async def readyz(request: Request) -> JSONResponse:
 
 @router.get("/metrics")
 async def metrics(request: Request) -> Response:
-    """For keys with the scope admin, as soon as there are keys."""
+    """Answers with the Prometheus metrics. If there are keys, the caller's key needs the scope admin."""
     service: Service = request.app.state.service
     service.keys.recognize(presented(request.headers, {})).need("admin")
     return Response(await asyncio.to_thread(service.metrics.text), media_type=CONTENT_TYPE_LATEST)
 
 
 def is_ours(request: Request) -> bool:
-    """Without keys any web page could use the service: from afar, or under a name that leads to this machine."""
+    """Checks a request to a service without keys: any web page could otherwise use it from the user's browser.
+
+    It refuses foreign origins, and foreign host names that resolve to this machine (DNS rebinding).
+    """
     service: Service = request.app.state.service
     return (_has_our_name(request) and _comes_from_here(request)) or service.keys.any()
 
 
 def foreign(request: Request) -> Response:
     error = ForbiddenError(
-        "Without keys this service answers to localhost alone, and to no other origin's pages: add a key with "
-        "`python -m api keys add`, or the origin to CONSISTENT_FACE_CORS_ORIGINS."
+        "Without keys this service answers only to localhost, and not to web pages of other origins: add a key with "
+        "`python -m api keys add`, or add the origin to CONSISTENT_FACE_CORS_ORIGINS."
     )
     service: Service = request.app.state.service
     return service.vendor_of(request.url.path).refuse(request, error)
@@ -65,7 +68,7 @@ def _has_our_name(request: Request) -> bool:
 
 
 def _comes_from_here(request: Request) -> bool:
-    """Browsers tell the origin of the page with all that changes something; programs tell none."""
+    """Checks the Origin header: browsers send it with every request that changes something, other programs do not."""
     origin, host = request.headers.get("origin"), request.headers.get("host")
     allowed = request.app.state.service.settings.cors_origins
     return origin is None or origin in (f"http://{host}", f"https://{host}", *allowed) or "*" in allowed

@@ -1,4 +1,4 @@
-"""Reads a request: its fields and its caller."""
+"""Reads a request: authenticates the caller and parses the fields."""
 
 import asyncio
 import contextlib
@@ -14,13 +14,13 @@ from ..jobs.service import Service
 from .bodies import check_texts, chunks
 from .bodies import fields as fields_of
 
-LARGE = 2**20  # bytes from which few bodies of one caller are read at a time
-STRANGER_SECONDS = 60.0  # for a body to come while its key is not known, or is wrong
+LARGE = 2**20  # bytes; few larger bodies per caller are read at the same time
+STRANGER_SECONDS = 60.0  # time limit of a body whose key is unknown or wrong
 
 
 @dataclass
 class Asked:
-    """A request as a vendor module sees it. `warnings` are collected for the answer's x-warnings."""
+    """A request as a vendor module gets it. `warnings` collects the sentences of the answer's x-warnings."""
 
     service: Service
     caller: Caller
@@ -30,9 +30,9 @@ class Asked:
 
 
 async def read(request: Request) -> Asked:
-    """Limits of time and number (base/limits.py, bodies.py) count by key where it is known, else by address.
+    """Authenticates a request and reads its fields. The limits count by key if it is known, otherwise by address.
 
-    Raises KeyRefusedError before any complaint about the body's content, BusyError, TooLargeError, InputError.
+    Raises KeyRefusedError, BusyError, TooLargeError, InputError. A wrong key comes before errors in the body's content.
     """
     service: Service = request.app.state.service
     known = presented(request.headers, {}) is not None
@@ -42,14 +42,14 @@ async def read(request: Request) -> Asked:
 
 
 async def _by_header(request: Request, service: Service) -> tuple[Caller, dict[str, object]]:
-    """A body is kept only for a caller who is known."""
+    """Authenticates by the headers, then reads the body; the body of an unknown caller is discarded."""
     largest = service.settings.max_body
     try:
         caller = await authenticate(request, {})
     except ServiceError:
         with contextlib.suppress(SlowError, TimeoutError):
             async with asyncio.timeout(STRANGER_SECONDS):
-                async for _ in chunks(request, largest):  # who is still sending would not see the answer
+                async for _ in chunks(request, largest):  # a client that is still sending would not see the answer
                     pass
         raise
     async with contextlib.nullcontext() if _is_small(request) else service.known.held(caller.id):
@@ -57,7 +57,7 @@ async def _by_header(request: Request, service: Service) -> tuple[Caller, dict[s
 
 
 async def _by_body(request: Request, service: Service) -> tuple[Caller, dict[str, object]]:
-    """The body must be read for its key."""
+    """Reads the body, which may have the key, and authenticates by it."""
     broken: ServiceError | None = None
     fields: dict[str, object] = {}
     address = caller_of(request.scope, service.settings.trusted_proxies)
@@ -84,11 +84,11 @@ def _is_small(request: Request) -> bool:
 
 
 async def authenticate(request: Request, fields: dict[str, object]) -> Caller:
-    """The caller, within the rate of the key; wrong keys are counted by address."""
+    """Returns the caller. Raises KeyRefusedError, and BusyError beyond the rate of the key or of wrong keys."""
     service: Service = request.app.state.service
     address = caller_of(request.scope, service.settings.trusted_proxies)
     try:
-        caller = service.keys.recognize(presented(request.headers, fields))  # one read: quicker than a thread
+        caller = service.keys.recognize(presented(request.headers, fields))  # one query, which is faster than a thread
     except KeyRefusedError:
         service.limit("wrong key", address, service.settings.failures_limit)
         raise

@@ -1,4 +1,4 @@
-"""Schemas for the OpenAPI documents: answers, refusals, and bodies that a route reads itself."""
+"""Schemas for the OpenAPI documents: answers, refusals, and the bodies that a route parses itself."""
 
 from typing import Any
 
@@ -41,7 +41,7 @@ ENVELOPE = object_of(
 
 
 def answers(error: dict[str, Any], success: dict[str, Any] | None = None) -> dict[int | str, dict[str, Any]]:
-    """The `responses` of a route: every refusal has the vendor's one shape; `success` is the content of a 200."""
+    """The `responses` of a route: all refusals have the vendor's error schema; `success` is the content of a 200."""
     shape = {"application/json": {"schema": error}}
     refusals: dict[int | str, dict[str, Any]] = {
         code: {"description": text, "content": shape} for code, text in CODES.items()
@@ -54,7 +54,7 @@ def json_content(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def described(model: type[BaseModel], example: dict[str, object]) -> dict[str, Any]:
-    """What FastAPI's route decorators take to document a body that the route reads itself."""
+    """Arguments for FastAPI's route decorators that document a body which the route parses itself."""
     schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
     schema.pop("$defs", None)
     body = {"required": True, "content": {"application/json": {"schema": _open(schema), "example": example}}}
@@ -62,7 +62,7 @@ def described(model: type[BaseModel], example: dict[str, object]) -> dict[str, A
 
 
 def _open(schema: dict[str, Any]) -> dict[str, Any]:
-    """null stands for absent in every field; pictures as bytes come in forms alone."""
+    """Allows null in every optional field, and drops the binary form of pictures, which only forms have."""
     properties = schema.get("properties", {})
     for name, one in properties.items():
         choices = [part for part in one.get("anyOf", [one]) if part.get("format") != "binary"]

@@ -1,4 +1,4 @@
-"""From a checked request to an accepted job."""
+"""Turns a validated request into an accepted job."""
 
 import asyncio
 import contextlib
@@ -20,15 +20,15 @@ from ..security.urls import URLError, parsed
 from .bodies import LARGE, READER
 from .requests import Asked
 
-LONGEST_URL = 8000  # of a picture; buckets sign long ones
+LONGEST_URL = 8000  # characters of a picture's URL; presigned URLs are long
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a vendor module makes of a request.
+    """The job that a vendor module derives from a request.
 
-    `photos` are sources by the order's parameter, with the request's field for errors; `request` is what the answer
-    needs of the request, without picture bytes or keys.
+    `photos` are (field of the request, source) by parameter of the order; `request` has the fields that the answer
+    needs, without picture bytes and keys.
     """
 
     vendor: str
@@ -43,10 +43,10 @@ class Wanted:
 
 
 async def submit(asked: Asked, wanted: Wanted) -> JobRow:
-    """The accepted job, or the one that the same idempotency key made before.
+    """Accepts a job and returns it, or returns the earlier job of the same idempotency key.
 
-    Decoders, apart from the service, look at the photos. When this returns, the job outlives the machine; if the power
-    fails before the disk has its photo, it fails with a reason.
+    Separate processes decode the photos. When this returns, the job survives a power failure; if its photo was not yet
+    written to the disk, the job fails with a reason.
     Raises InputError, BusyError, CreditsError, ConflictError.
     """
     service = asked.service
@@ -65,7 +65,7 @@ async def submit(asked: Asked, wanted: Wanted) -> JobRow:
             for name, (label, source) in wanted.photos.items()
         }
         accepted = await _keep(_row(asked, wanted, order, digest), sources, service)
-    asked.fields.clear()  # some megabytes, which nobody needs while the request waits for its job
+    asked.fields.clear()  # frees some megabytes while the request waits for its job
     await service.ring()
     await asyncio.to_thread(service.store.sync)  # while the job starts
     return accepted
@@ -109,7 +109,7 @@ def _row(asked: Asked, wanted: Wanted, order: Order, digest: str) -> JobRow:
 
 
 async def _keep(row: JobRow, sources: Mapping[str, tuple[str, Source]], service: Service) -> JobRow:
-    """The photos first: whoever starts the job finds them."""
+    """Writes the photos, then the job's row: a started job must find its photos."""
     row.photos = {}
     try:
         for name, (label, source) in sources.items():
@@ -140,7 +140,7 @@ async def _digest_of(asked: Asked, wanted: Wanted) -> str:
 
 
 def _digest(wanted: Wanted) -> str:
-    """Of all that the request says; of pictures sent along, of their bytes."""
+    """Returns the SHA-256 of all fields of a request, including the bytes of its pictures."""
     sources = {
         name: hashlib.sha256(source if isinstance(source, bytes) else source.encode("utf-8", "replace")).hexdigest()
         for name, (_, source) in wanted.photos.items()

@@ -1,4 +1,4 @@
-"""Cuts an order into prompts of at most so many pictures, each the same picture as in one prompt."""
+"""Splits an order into prompts of at most `max_batch` pictures; every picture stays the same as in one prompt."""
 
 import copy
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from ..base.order import Order
 from ..comfyui.workflow import PARAMETERS, Graph
 
 COUNTS = ("batch", "samples")  # the parameter that says how many pictures, by whichever name a workflow has it
-# How one takes some of a batch, by the class of the node that makes it: latents, unless it makes pictures.
+# The node that selects a part of a batch, by class of the node that creates the batch; LATENTS for all others.
 CUTS = {"EmptyImage": ("ImageFromBatch", "image")}
 LATENTS = ("LatentFromBatch", "samples")
 
@@ -28,7 +28,7 @@ def pictures(order: Order) -> int:
 
 
 def parts(order: Order, largest: int) -> list[Part]:
-    """The first part's id is the order's own; the others' follow from it, so that every attempt finds them again."""
+    """Splits an order. The first part has the order's id; the other ids are derived from it, the same every time."""
     total = pictures(order)
     return [
         Part(
@@ -42,10 +42,10 @@ def parts(order: Order, largest: int) -> list[Part]:
 
 
 def cut(graph: Graph, workflow: str, part: Part) -> Graph:
-    """A copy of a filled graph that makes the part's pictures, and nothing else.
+    """Returns a copy of a filled graph that makes only the part's pictures.
 
-    The whole batch is laid out, and the part taken from it by index: ComfyUI then draws each picture's noise as in the
-    whole batch. Equal pictures need a sampler that draws noise once; ancestral ones draw it per step and batch.
+    The graph creates the whole batch and selects the part by index, so that ComfyUI draws each picture's noise as in
+    the whole batch. The pictures are the same only with samplers that draw noise once; ancestral ones draw it per step.
     """
     graph = copy.deepcopy(_needed(graph))
     slot = next((slot for name, slot in PARAMETERS[workflow].items() if name in COUNTS), None)
@@ -63,8 +63,8 @@ def cut(graph: Graph, workflow: str, part: Part) -> Graph:
 
 
 def _needed(graph: Graph) -> Graph:
-    """What the result is made of. Previews, scores and comparisons are for people in front of the graph: here they
-    would take time, and leave faces in ComfyUI's temp folder.
+    """Returns the nodes that the result depends on. Previews, scores and comparisons are for the editor: here they
+    would take time and leave faces in ComfyUI's temp folder.
     """
     needed: set[str] = set()
     waiting = [node for node, content in graph.items() if content["_meta"]["title"] == "Result"]

@@ -1,4 +1,4 @@
-"""Lets runs through beside each other, or one alone: a run that is suspected of taking ComfyUI down with it."""
+"""A gate for runs: many pass at once, but a run suspected of crashing ComfyUI passes alone."""
 
 import asyncio
 import contextlib
@@ -9,7 +9,7 @@ class Gate:
     def __init__(self) -> None:
         self._changed = asyncio.Condition()
         self._inside = 0
-        self._is_taken = False  # by one that is alone, or waits to be
+        self._is_taken = False  # a run passes alone, or waits for that
 
     @contextlib.asynccontextmanager
     async def passed(self, alone: bool) -> AsyncIterator[None]:

@@ -1,4 +1,4 @@
-"""One service a data folder: a second one would take the first one's running jobs for lost."""
+"""Locks the data folder: a second service would take the first one's running jobs for lost."""
 
 import contextlib
 import sys
@@ -12,7 +12,7 @@ class AlreadyRunningError(RuntimeError):
 
 @contextlib.contextmanager
 def hold(folder: Path) -> Iterator[None]:
-    """Held by the process, and let go by the system however it ends. Raises AlreadyRunningError."""
+    """Holds the lock of the folder; the system releases it however the process ends. Raises AlreadyRunningError."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as file:
         try:

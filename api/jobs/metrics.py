@@ -1,4 +1,4 @@
-"""What Prometheus reads at /metrics: requests, jobs, the queue. Labels are few and hold nothing of a caller."""
+"""The Prometheus metrics of /metrics: requests, jobs, the queue. Labels are few and hold no caller data."""
 
 from collections.abc import Iterator
 
@@ -13,7 +13,7 @@ TIMES = (0.01, 0.05, 0.25, 1, 5, 20, 60, 300, 1200, 3600)
 
 
 class Metrics:
-    """A registry of its own for each app, so that tests and reloads do not share counts."""
+    """The metrics of one application. Each has its own registry, so that tests and reloads do not share counts."""
 
     def __init__(self, store: Lookup):
         self.registry = CollectorRegistry()
@@ -50,7 +50,7 @@ class Metrics:
 
 
 class _Queue(Collector):
-    """Asked of the store when it is read, so that it is right after a restart too."""
+    """Counts the jobs in the store at each read, so that the numbers are right after a restart."""
 
     def __init__(self, store: Lookup):
         self._store = store

@@ -1,11 +1,11 @@
-"""Stores a run's pictures in the form in which they leave."""
+"""Stores a run's pictures in their delivery format."""
 
 from ..database.tables import JobRow
 from .service import Service
 
 
 async def deliver(row: JobRow, number: int, content: bytes, unsafe: bool, service: Service) -> dict:
-    """Stores a picture under a name that every attempt gives it; what it replaces is the same picture."""
+    """Stores a picture and returns its entry of JobRow.outputs. Each attempt uses the same name: it may replace it."""
     name, storage = row.output(number), service.storage(row)
     whole, small = await service.decoding.forms(row.key_id, content, row.delivery)
     await storage.put(name, whole)

@@ -1,7 +1,7 @@
-"""Leaves nothing of a face behind: in ComfyUI as soon as a job has ended, in the service when its time is over.
+"""Deletes photos and results: from ComfyUI when a job has ended, from the service when its retention is over.
 
-What a local ComfyUI holds (its folders are settings) is removed from the disk; a remote one is made to overwrite it
-with nothing, since its API removes no file: empty files stay there under the jobs' names.
+If ComfyUI's folders are set, its files are deleted from the disk. ComfyUI's API cannot delete files: otherwise they are
+overwritten with empty files, which stay under the jobs' names.
 """
 
 import asyncio
@@ -22,15 +22,15 @@ from .batches import parts
 from .service import Service, remove_photos
 
 LOG = logging.getLogger("consistent_face.cleaning")
-SWEEP = 5.0  # seconds between two rounds while nothing ends
-STRAY_SECONDS = 3600.0  # a file without a job may have one in a moment; and the pause between two looks for them
-ID_LENGTH = 36  # of a job's id, with which its files' names begin
+SWEEP = 5.0  # seconds between two sweeps while no job ends
+STRAY_SECONDS = 3600.0  # minimum age of stray files, since a new file gets its job later; and the pause between checks
+ID_LENGTH = 36  # characters of a job's id, which its file names begin with
 Act = Callable[[JobRow, Service, Comfy], Coroutine[object, object, None]]
-ANSWERS_FIRST = 0.1  # seconds from a job's end to its cleaning: whoever waits is answered meanwhile
+ANSWERS_FIRST = 0.1  # seconds from a job's end to its cleaning: waiting requests are answered first
 
 
 async def clean(row: JobRow, service: Service, comfy: Comfy) -> None:
-    """Removes an ended job's photo everywhere, and its run and pictures from ComfyUI; tried again while that fails."""
+    """Deletes an ended job's photo, and its run and pictures in ComfyUI. If that fails, the next sweep tries again."""
     remove_photos(row, service.photos)
     try:
         await _clean_comfy(row, service, comfy)
@@ -41,7 +41,7 @@ async def clean(row: JobRow, service: Service, comfy: Comfy) -> None:
 
 
 async def purge(row: JobRow, service: Service, comfy: Comfy) -> None:
-    """Removes all that is left of an ended job; pictures in a key's own bucket are the key's, and stay."""
+    """Deletes an ended job with its results. Pictures in a key's own bucket stay: they belong to the key."""
     if not row.cleaned:
         await clean(row, service, comfy)
         row = await asyncio.to_thread(service.store.get, row.id) or row
@@ -55,18 +55,18 @@ async def purge(row: JobRow, service: Service, comfy: Comfy) -> None:
 
 
 def _stored(row: JobRow) -> set[str]:
-    """What may lie in the storage; of a job that did not succeed, whatever it had come to."""
+    """The files that a job may have in the storage; a failed job may have stored some of its pictures."""
     if row.state == "succeeded":
         return {output[form] for output in row.outputs for form in ("name", "low")}
     return {name for number in range(row.pictures) for name in (row.output(number), row.low_output(number))}
 
 
 async def sweep(service: Service) -> None:
-    """Expires and cleans, for as long as it is not cancelled: shortly after a job's end, and regularly."""
+    """Cleans ended jobs and deletes expired ones, after each job's end and every SWEEP seconds, until cancelled."""
     comfy = Comfy(service.settings.comfy_url, service.inside)
     strays_due = time.monotonic()
     while True:
-        service.to_clean.clear()  # before the look: what ends after it is told again
+        service.to_clean.clear()  # cleared first: a job that ends during the sweep sets it again
         await sweep_once(service, comfy)
         if time.monotonic() >= strays_due:
             strays_due = time.monotonic() + STRAY_SECONDS
@@ -77,14 +77,14 @@ async def sweep(service: Service) -> None:
 
 
 async def sweep_once(service: Service, comfy: Comfy) -> None:
-    """A job that cannot be cleaned or cancelled is tried again in the next round, and keeps no other from it."""
+    """Sweeps once. A job that cannot be cleaned or cancelled waits for the next sweep and does not delay the others."""
     for job in await asyncio.to_thread(service.store.overdue):
         await _tried(job, service, _cancel(job, service))
     ended = await asyncio.to_thread(service.store.uncleaned)
     if ended:
-        await asyncio.to_thread(service.store.sync)  # an end that the machine forgot would need its photo again
+        await asyncio.to_thread(service.store.sync)  # before the photos go: a lost end would need them again
     for job in ended:
-        await _tried(job, service, _without_photos(job, service))  # at once, however long ComfyUI takes
+        await _tried(job, service, _without_photos(job, service))  # first, since ComfyUI may take long
     is_there = not ended or await comfy.is_there()
     for job in ended if is_there else ():
         await _tried(job, service, _with(clean, job, service, comfy))
@@ -99,7 +99,7 @@ async def _tried(job: str, service: Service, act: Coroutine[object, object, None
     fault = await outcome(act)
     if isinstance(fault, BaseException) and not isinstance(fault, ServiceError) and job not in service.faulty:
         service.faulty.add(job)
-        LOG.error("A fault while a job was cleaned", exc_info=fault, extra={"job": job})
+        LOG.error("A job could not be cleaned", exc_info=fault, extra={"job": job})
 
 
 async def _cancel(job: str, service: Service) -> None:
@@ -118,10 +118,10 @@ async def _with(act: Act, job: str, service: Service, comfy: Comfy) -> None:
 
 
 def remove_strays(service: Service) -> None:
-    """Files that belong to no job: the service was killed, or its disk full, between a file and its job's row."""
+    """Deletes files without a job: the service was killed, or the disk full, before the job's row was written."""
     known = service.store.ids()
     for path in (*service.photos.iterdir(), *service.disk.folder.iterdir()):
-        with contextlib.suppress(OSError):  # its job's end was quicker, or it is not ours to remove
+        with contextlib.suppress(OSError):  # deleted meanwhile, or not permitted
             old = path.is_file() and path.stat().st_mtime < time.time() - STRAY_SECONDS
             if old and path.name[:ID_LENGTH] not in known:
                 path.unlink()

@@ -1,4 +1,4 @@
-"""Runs one job: from its row to its pictures, whatever an earlier attempt left behind."""
+"""Runs one job: takes its row, returns its pictures, and copes with the state that an earlier attempt left."""
 
 import asyncio
 import contextlib
@@ -16,16 +16,16 @@ from .service import Service
 
 LOG = logging.getLogger("consistent_face.runner")
 FILE_LOST = "A file of this job cannot be read or written: send the request again, or tell the operator the job's id."
-ALONE_AFTER = 2  # losses of a run, whoever's fault they were
-WATCH = 0.5  # seconds between two looks at the cancel flag
+ALONE_AFTER = 2  # losses of a run, for any reason
+WATCH = 0.5  # seconds between two checks of the cancel flag
 
 
 class SupersededError(Exception):
-    """Another attempt runs this job now: nothing of this one may be written."""
+    """Another attempt runs this job: this one must not write anything."""
 
 
 class RunError(Exception):
-    """The job has failed for good."""
+    """The job failed and is not tried again."""
 
     def __init__(self, kind: str, message: str):
         super().__init__(message)
@@ -37,18 +37,17 @@ class CancelledRunError(Exception):
 
 
 async def run_job(row: JobRow, service: Service, comfy: Comfy, ran: Callable[[], None]) -> JobRow | None:
-    """Runs a claimed job to its end. A run that ComfyUI already has is adopted, not queued again.
+    """Runs a claimed job to its end. A run that ComfyUI already has is followed, not queued again.
 
-    `ran` is called when ComfyUI is done with it, and its pictures are yet to be stored.
+    `ran` is called when ComfyUI has finished and the pictures are not stored yet.
 
-    The result becomes visible in the compare-and-set of `store.succeed`; whoever loses it writes nothing.
-    Gives the ended job; None when it is not this attempt's to end, or goes back to the queue.
-    Raises UnreachableError, with the job back in the queue, when ComfyUI does not answer, and StorageError, with the
-    job still running, when its pictures cannot be stored.
+    Returns the ended job; None if another attempt runs it, or if it is queued again.
+    Raises UnreachableError if ComfyUI does not answer (the job is queued again), and StorageError if the pictures
+    cannot be stored (the job is still running).
     """
     store, keep = service.store, service.settings.retention_s
     try:
-        service.storage(row)  # opened before it is needed: a run for nothing would keep others waiting
+        service.storage(row)  # checked first: a run whose results cannot be stored would delay other jobs
         outputs, seconds = await _pictures(row, service, comfy, ran)
         return store.succeed(row.id, row.attempt, outputs, seconds, keep)
     except SupersededError:
@@ -64,14 +63,17 @@ async def run_job(row: JobRow, service: Service, comfy: Comfy, ran: Callable[[],
         return store.fail(row.id, row.attempt, error.kind, str(error), keep)
     except (ComfyError, OrderError, TemplateError) as error:
         return store.fail(row.id, row.attempt, type(error).__name__, str(error), keep)
-    except OSError as error:  # whose text names folders of this machine
-        LOG.error("A file of a job", exc_info=error, extra={"job": row.id})
+    except OSError as error:  # not its own text, which has paths of this machine
+        LOG.error("A file of a job cannot be read or written", exc_info=error, extra={"job": row.id})
         return store.fail(row.id, row.attempt, type(error).__name__, FILE_LOST, keep)
     return None
 
 
 async def _pictures(row: JobRow, service: Service, comfy: Comfy, ran: Callable[[], None]) -> tuple[list[dict], float]:
-    """A key's own bucket may be slow: its pictures are stored when ComfyUI is free, those of few jobs at a time."""
+    """Runs all parts and stores their pictures. Those for a key's own bucket, which may be slow, are stored at the end.
+
+    By then ComfyUI can run the next job. Few jobs per key are stored at the same time.
+    """
     outputs: list[dict] = []
     later: list[tuple[Part, Job]] = []
     seconds = 0.0
@@ -105,11 +107,11 @@ async def _stored(row: JobRow, part: Part, job: Job, service: Service, comfy: Co
 
 
 async def _run_part(row: JobRow, part: Part, service: Service, comfy: Comfy) -> Job:
-    """Runs that ComfyUI lost before may be what it dies of: after some losses a run has it to itself.
+    """Runs one part. A run that ComfyUI lost several times may crash it: such a run passes the gate alone.
 
-    Then the loss is its own. Beside others, only a run that had begun counts: ComfyUI runs one at a time.
+    A loss is then its own fault and counts. Among other runs a loss counts only if the run had begun.
     """
-    if row.attempt > 1 and await comfy.job(part.id) is not None:  # nobody gave it to ComfyUI before a first attempt
+    if row.attempt > 1 and await comfy.job(part.id) is not None:  # at the first attempt ComfyUI cannot have it
         async with service.gate.passed(alone=False):
             return await _followed(row, part, service, comfy, counted=row.posts > 0)
     given = service.given.setdefault(row.id, Counter())
@@ -142,7 +144,7 @@ async def _followed(row: JobRow, part: Part, service: Service, comfy: Comfy, cou
 
 
 async def _post(row: JobRow, part: Part, service: Service, comfy: Comfy, alone: bool) -> None:
-    """Gives a prompt to ComfyUI. One that is alone counts before it is seen to run: ComfyUI may die sooner."""
+    """Queues a prompt in ComfyUI. One that runs alone counts at once: ComfyUI may crash before it reports the start."""
     store, most = service.store, service.settings.max_posts
     current = store.running(row.id, row.attempt)
     if current is None:
@@ -162,7 +164,7 @@ async def _post(row: JobRow, part: Part, service: Service, comfy: Comfy, alone: 
 
 
 class _Progress:
-    """The percent of a job, as the sampling steps tell it: the node with the most steps of a part counts."""
+    """Computes the percent of a job from the sampling steps: the node with the most steps of a part counts."""
 
     def __init__(self, part: Part):
         self._part, self._largest, self.percent = part, 1.0, 0
@@ -177,7 +179,7 @@ class _Progress:
 
 @contextlib.asynccontextmanager
 async def _watched(row: JobRow, part: Part, service: Service, comfy: Comfy) -> AsyncIterator[_Progress]:
-    """Takes down progress and passes on a cancellation, for as long as the run is waited for."""
+    """Writes the progress to the row and passes a cancellation to ComfyUI while the block runs."""
     seen = _Progress(part)
 
     async def watch() -> None:

@@ -1,4 +1,4 @@
-"""All that a request or a runner needs, made from the settings alone: any process may make its own."""
+"""The objects that requests and runners share, made from the settings alone: any process may make its own."""
 
 import asyncio
 import json
@@ -32,15 +32,15 @@ from .metrics import Metrics
 from .vendor import Vendor
 
 LOG = logging.getLogger("consistent_face.jobs")
-STRANGERS = 32, 4, 10.0  # large bodies that are read before their key is known: all, of an address, seconds to wait
-KNOWN = 64, 8, 30.0  # and of known keys: all, of a key, seconds to wait
-STORING = 256, 4, None  # jobs whose pictures are on their way to a key's own bucket: all, of a key; they wait
-FETCHING = 64, 8, 30.0  # requests whose photos are fetched by URL, and held until they are decoded: as KNOWN
-BUCKETS = 256  # of clients, that are kept open
+STRANGERS = 32, 4, 10.0  # large bodies read before their key is known: in all, per address, seconds to wait
+KNOWN = 64, 8, 30.0  # large bodies of known keys: in all, per key, seconds to wait
+STORING = 256, 4, None  # jobs that store pictures in a key's own bucket: in all, per key; they wait without limit
+FETCHING = 64, 8, 30.0  # requests that fetch photos by URL, until the photos are decoded: in all, per key, seconds
+BUCKETS = 256  # keys' buckets that are kept open
 
 
 class Service:
-    """Open one inside a running event loop, and close it."""
+    """The shared objects of one process. Create it inside a running event loop, and close it."""
 
     def __init__(self, settings: Settings, vendors: Sequence[Vendor] = ()):
         self.settings = settings
@@ -52,13 +52,13 @@ class Service:
         self.metrics = Metrics(self.store)
         self.strangers, self.known, self.fetching = Slots(*STRANGERS), Slots(*KNOWN), Slots(*FETCHING)
         self.reading = Slots(1, 1, None)  # callers' turns at the one thread that parses large bodies
-        self.bell = asyncio.Condition()  # rung when there is a job to start: one worker wakes
+        self.bell = asyncio.Condition()  # notified for each new job: one worker wakes
         self.hooks_due = asyncio.Event()  # set when a webhook may be owed
         self.to_clean = asyncio.Event()  # set when a job has ended
         self.out = guarded_session(settings.allow_loopback, settings.fetch_timeout)
         self.to_receivers = guarded_session(settings.allow_loopback, settings.webhook_timeout)
         self.to_buckets = guarded_session(settings.allow_loopback, CALL)
-        self.inside = aiohttp.ClientSession()  # to ComfyUI and the operator's own bucket
+        self.inside = aiohttp.ClientSession()  # to ComfyUI and the operator's bucket
         self.intake = Intake(settings, self.out)
         self.decoding = Decoding(settings)
         self.disk = Disk(settings.data / "results", settings.base_url, self.seal)
@@ -67,12 +67,12 @@ class Service:
         self._rates = Rates()
         self.on_their_way: dict[Due, asyncio.Task[None]] = {}  # webhooks
         self.unstored: Counter[str] = Counter()  # how often a job's pictures could not be stored
-        self.given: dict[str, Counter[str]] = {}  # by job, how often a part that has not ended was given to ComfyUI
-        self.gate = Gate()  # which all runs pass
+        self.given: dict[str, Counter[str]] = {}  # job -> part -> how often an unfinished part was queued
+        self.gate = Gate()  # for all runs
         self.storing = Slots(*STORING)
-        self.at_work: set[asyncio.Task[object]] = set()  # jobs that run or are stored
-        self.faulty: set[str] = set()  # jobs whose cleaning fails, each told of once
-        self.later: set[asyncio.Task[None]] = set()  # jobs that pause before they are tried again
+        self.at_work: set[asyncio.Task[object]] = set()  # jobs that run or store pictures
+        self.faulty: set[str] = set()  # jobs whose cleaning fails: each is logged once
+        self.later: set[asyncio.Task[None]] = set()  # jobs that pause before the next attempt
         self._bucket = lru_cache(BUCKETS)(self._opened)
 
     async def close(self) -> None:
@@ -84,12 +84,12 @@ class Service:
         self.store.close()
 
     def vendor_of(self, path: str) -> Vendor:
-        """The vendor whose shape an answer to this path has."""
+        """The vendor of a path: errors have its format."""
         fitting = (vendor for vendor in self.vendors.values() if path.startswith(vendor.prefix))
         return max(fitting, key=lambda vendor: len(vendor.prefix))
 
     def limit(self, what: str, who: str, rate: str) -> None:
-        """Raises BusyError when `who` did `what` more often than the rate allows."""
+        """Counts that `who` does `what`. Raises BusyError beyond the rate."""
         if wait := self._rates.wait(_parsed(rate), what, who):
             raise BusyError(f"Rate limit exceeded: {rate.replace('/', ' requests a ')}.", math.ceil(wait))
 
@@ -99,11 +99,11 @@ class Service:
         return Order(row.workflow, values, photos, row.id)
 
     def storage(self, row: JobRow) -> Storage:
-        """Where this job's results lie."""
-        return self._bucket(row.bucket) if row.bucket else self.disk  # raises UnusableBucketError
+        """The storage of this job's results. Raises UnusableBucketError."""
+        return self._bucket(row.bucket) if row.bucket else self.disk
 
     def links(self, row: JobRow, names: Sequence[str]) -> list[str]:
-        """Where these results are got; nowhere when the key's bucket cannot be opened: the job is told all the same."""
+        """The links of these results; empty if the key's bucket cannot be opened, so that the job is still shown."""
         try:
             storage = self.storage(row)
         except UnusableBucketError:
@@ -111,7 +111,7 @@ class Service:
         return [storage.link(name, row.expires) for name in names]
 
     def bucket_for(self, key_id: str) -> str:
-        """The value of `row.bucket` for a key's new job: it keeps to it, whatever the key's bucket is later."""
+        """The value of `row.bucket` for a key's new job, which later changes of the key's bucket do not affect."""
         with self.store.read() as session:
             if (own := session.get(BucketRow, key_id)) is not None:
                 return own.sealed
@@ -130,7 +130,7 @@ class Service:
             self.bell.notify()
 
     def ended(self, row: JobRow) -> None:
-        """What follows from a job's end: who waits for it is told first."""
+        """Notifies waiting requests, then the sweep, the metrics and the webhooks, that a job has ended."""
         self.waiting.tell(row)
         self.unstored.pop(row.id, None)
         self.given.pop(row.id, None)
@@ -147,7 +147,7 @@ class Service:
             access = BucketAccess(**json.loads(self.seal.open(bucket)))
         except (ValueError, TypeError) as error:
             raise UnusableBucketError(
-                "The bucket of this job cannot be opened, its access data cannot be read: send update_s3 again."
+                "The access data of this job's bucket cannot be read: send update_s3 again."
             ) from error
         opened = Bucket(access, self.to_buckets)
         opened.check()

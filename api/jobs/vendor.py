@@ -1,4 +1,4 @@
-"""The interface of a vendor's API: `app` registers the vendors, and the rooms below reach them through this alone."""
+"""The interface of a vendor module: `app` registers the vendors, and lower layers use only this class."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Vendor:
-    """`refuse` gives an error the vendor's shape; `webhook` makes the body that reports the end of a job.
+    """A vendor's API. `refuse` formats an error as the vendor does; `webhook` builds the body that reports a job's end.
 
-    Paths that begin with `prefix` are the vendor's; of several prefixes that fit, the longest one counts.
+    Paths that begin with `prefix` belong to the vendor; among several matching prefixes the longest one counts.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Sends the webhooks that the outbox owes: at least once, under a stable id, signed as Standard Webhooks says."""
+"""Sends the webhooks of the outbox: at least once, under a stable id, signed as Standard Webhooks specifies."""
 
 import asyncio
 import base64
@@ -23,7 +23,7 @@ from .service import Service
 
 LOG = logging.getLogger("consistent_face.webhooks")
 LOOK_AGAIN = 1.0  # seconds
-GATHER = 0.02  # seconds: what ends at once is looked for once
+GATHER = 0.02  # seconds: webhooks that become due within this time are read together
 AFTER_A_FAULT = 5.0  # seconds
 LONGEST_PAUSE = 3600.0
 MOST_DOUBLINGS = 20
@@ -31,10 +31,10 @@ AFTER_EXPIRY = "The job is gone."
 
 
 async def deliver(service: Service) -> None:
-    """Starts what is due, for as long as it is not cancelled: each webhook in a task of its own, waited for by none."""
+    """Sends due webhooks until cancelled, each in its own task."""
     try:
         while True:
-            service.hooks_due.clear()  # before the look: what comes after it is told again
+            service.hooks_due.clear()  # cleared first: a webhook that comes during the query sets it again
             on_their_way = service.on_their_way
             candidates = await asyncio.to_thread(_due, service, [one.hook.job_id for one in on_their_way])
             for one in chosen(candidates, on_their_way):
@@ -52,15 +52,15 @@ async def deliver(service: Service) -> None:
 
 
 def _arrived(service: Service, one: Due, task: asyncio.Task[None]) -> None:
-    """Only now may the same webhook be sent again: what became of it is noted."""
+    """Ends an attempt. The same webhook may be sent again only now, after its result was written."""
     service.on_their_way.pop(one, None)
     service.hooks_due.set()
     if not task.cancelled() and (fault := task.exception()) is not None:
-        LOG.error("A fault while a webhook was sent", exc_info=fault, extra={"job": one.hook.job_id})
+        LOG.error("A webhook could not be sent", exc_info=fault, extra={"job": one.hook.job_id})
 
 
 async def send(hook: Hook, service: Service) -> None:
-    """One attempt, and what follows from it. Any 2xx is taken as delivered; redirects are not followed."""
+    """Makes one attempt and writes its result. Any 2xx counts as delivered; redirects are not followed."""
     try:
         answer = await _post(hook, service)
         delivered = answer is not None and 200 <= answer < 300
@@ -69,8 +69,8 @@ async def send(hook: Hook, service: Service) -> None:
         answer, delivered, met = 0, False, type(error).__name__
     except ServiceError as error:
         answer, delivered, met = 0, False, error.message
-    except Exception as error:  # of ours: it must hold up neither the others' webhooks nor this one for ever
-        LOG.error("A fault while a webhook was made", exc_info=error, extra={"job": hook.job_id})
+    except Exception as error:  # an internal error counts as a failed attempt and must not stop the others
+        LOG.error("A webhook could not be built", exc_info=error, extra={"job": hook.job_id})
         answer, delivered, met = 0, False, type(error).__name__
     gone = answer is None or answer == 410
     dead = not delivered and (gone or hook.attempts + 1 >= service.settings.webhook_attempts)
@@ -81,7 +81,7 @@ async def send(hook: Hook, service: Service) -> None:
 
 
 async def _noted(hook: Hook, service: Service, state: str, met: str) -> None:
-    """Writes down what became of an attempt, however long that takes: it would be made again otherwise."""
+    """Writes the result of an attempt, and retries until it is written: otherwise the attempt would be repeated."""
     pause = min(service.settings.webhook_backoff * 2 ** min(hook.attempts, MOST_DOUBLINGS), LONGEST_PAUSE)
     while True:
         try:
@@ -92,14 +92,14 @@ async def _noted(hook: Hook, service: Service, state: str, met: str) -> None:
 
 
 def signed(identity: str, moment: int, body: bytes, secret: bytes) -> dict[str, str]:
-    """The headers of Standard Webhooks, v1."""
+    """The headers of Standard Webhooks, version 1; `moment` in seconds since 1970."""
     content = f"{identity}.{moment}.".encode() + body
     signature = base64.b64encode(hmac.new(secret, content, hashlib.sha256).digest()).decode()
     return {"webhook-id": identity, "webhook-timestamp": str(moment), "webhook-signature": f"v1,{signature}"}
 
 
 def redeliver(service: Service, job_id: str | None) -> int:
-    """Owes again what was given up, or one job's webhook in whatever state it is; how many."""
+    """Queues the webhooks that were given up, or one job's in any state; returns their number."""
     which = Hook.state == "dead" if job_id is None else Hook.job_id == job_id
     with service.store.write() as session:
         again = update(Hook).where(which).values(state="owed", attempts=0, due=time.time())
@@ -107,7 +107,7 @@ def redeliver(service: Service, job_id: str | None) -> int:
 
 
 async def _post(hook: Hook, service: Service) -> int | None:
-    """The answer's status; None when the job is gone, and with it what there was to tell."""
+    """Sends a webhook; returns the HTTP status, or None if the job was deleted."""
     row = await asyncio.to_thread(service.store.get, hook.job_id)
     if row is None:
         return None

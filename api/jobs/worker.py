@@ -1,4 +1,4 @@
-"""Takes jobs in their order and runs them, beside each other where the settings say so, until it is stopped."""
+"""Claims queued jobs in order and runs them until the service stops; `workers` run at the same time."""
 
 import asyncio
 import contextlib
@@ -15,15 +15,15 @@ from .runner import run_job
 from .service import Service
 
 LOG = logging.getLogger("consistent_face.worker")
-LOOK_AGAIN = 1.0  # seconds; a job of another process rings no bell here
+LOOK_AGAIN = 1.0  # seconds; jobs that another process accepts do not notify this one
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 3.0  # seconds between two attempts to reach ComfyUI
-STORAGE_PAUSE, LONGEST_STORAGE_PAUSE = 1.0, 60.0  # seconds between two attempts to store a job's pictures; doubles
-STORAGE_ATTEMPTS = 8  # two minutes before a bucket that takes nothing fails the job
+STORAGE_PAUSE, LONGEST_STORAGE_PAUSE = 1.0, 60.0  # seconds between two attempts to store pictures; doubles
+STORAGE_ATTEMPTS = 8  # about two minutes until the job fails
 
 
 async def work(service: Service, stopping: asyncio.Event) -> None:
-    """Ends when `stopping` is set and ComfyUI is done with the job at hand; cancelling ends at once, and the job is
-    taken up again at the next start."""
+    """Runs jobs until `stopping` is set, and finishes the current one. A cancelled worker stops at once; its job is
+    resumed at the next start."""
     comfy = Comfy(service.settings.comfy_url, service.inside)
     while not stopping.is_set():
         row = service.store.claim()
@@ -44,7 +44,7 @@ async def work(service: Service, stopping: asyncio.Event) -> None:
 
 
 async def _either(job: asyncio.Task[JobRow | UnreachableError | None], ran: asyncio.Event) -> None:
-    """Until ComfyUI is done with a job: while its pictures are stored, however slowly, the next one runs."""
+    """Waits until ComfyUI has finished a job: the next one runs while its pictures are stored."""
     has_run = asyncio.create_task(ran.wait())
     try:
         await asyncio.wait({job, has_run}, return_when=asyncio.FIRST_COMPLETED)
@@ -58,7 +58,7 @@ async def _either(job: asyncio.Task[JobRow | UnreachableError | None], ran: asyn
 async def _carried_out(
     row: JobRow, service: Service, comfy: Comfy, ran: Callable[[], None]
 ) -> JobRow | UnreachableError | None:
-    """The ended job, with all that follows from its end; None when it is tried again, or another's to end."""
+    """Runs a job and reports its end. Returns the ended job; None if it is tried again or another attempt runs it."""
     ended = await outcome(run_job(row, service, comfy, ran))
     if isinstance(ended, UnreachableError):
         return ended
@@ -79,7 +79,7 @@ async def _until_it_is_there(comfy: Comfy, stopping: asyncio.Event) -> None:
 
 
 def _store_later(row: JobRow, service: Service, fault: StorageError) -> JobRow | None:
-    """Puts the job back into the queue after a pause in which other jobs run; after the last attempt it has failed."""
+    """Queues the job again after a pause, in which other jobs run; after the last attempt the job fails."""
     service.unstored[row.id] += 1
     failures, keep = service.unstored[row.id], service.settings.retention_s
     if failures >= STORAGE_ATTEMPTS or isinstance(fault, UnusableBucketError):
@@ -92,7 +92,7 @@ def _store_later(row: JobRow, service: Service, fault: StorageError) -> JobRow |
 
 
 async def _again(row: JobRow, service: Service, pause: float) -> None:
-    """Nobody watches the job meanwhile: a cancellation is heard here."""
+    """Waits, then queues the job again. Handles a cancellation meanwhile, since no runner watches the job."""
     end = time.monotonic() + pause
     while (current := service.store.get(row.id)) is not None and not current.cancel and time.monotonic() < end:
         await asyncio.sleep(min(pause, LOOK_AGAIN))
@@ -105,7 +105,7 @@ async def _again(row: JobRow, service: Service, pause: float) -> None:
 
 
 def _give_up(row: JobRow, service: Service, fault: BaseException) -> JobRow | None:
-    LOG.error("A fault while a job ran", exc_info=fault, extra={"job": row.id})
+    LOG.error("A job failed with an internal error", exc_info=fault, extra={"job": row.id})
     reason = "Internal error: tell the operator the job's id."
     return service.store.fail(row.id, row.attempt, type(fault).__name__, reason, service.settings.retention_s)
 

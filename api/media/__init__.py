@@ -1,1 +1,1 @@
-"""Pictures: fetched, decoded apart from the service, encoded, stored."""
+"""Pictures: fetched, decoded in separate processes, encoded, stored."""

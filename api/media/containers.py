@@ -1,4 +1,4 @@
-"""Walks a picture file from part to part without decoding it: what it is, how large, and how much work it asks for."""
+"""Parses a picture file without decoding it: its format, its size, and how much work its decoding takes."""
 
 import re
 import struct
@@ -8,29 +8,31 @@ PNG = b"\x89PNG\r\n\x1a\n"
 # Pillow reads every segment of a JPEG and every chunk of a PNG in Python, about 10 microseconds each: a fifth of a
 # second. Encoders write chunks of 8 kB or more, so that 20 MB have 2,500.
 MOST_PARTS = 20_000
-# A progressive JPEG is gone through once a scan: 25 milliseconds at 40 million pixels, whatever the scan holds. An
-# encoder writes 10 scans, with four colours 26 at most.
+# A progressive JPEG is decoded once per scan: 25 milliseconds at 40 million pixels, even for an empty scan. Encoders
+# write 10 scans, and at most 26 with four colour channels.
 MOST_SCANS = 50
-# Pillow reads all of an EXIF block for its orientation, and each of its up to 65,535 entries may say that it is the
-# whole block. Cameras write 64 kB at most, since a JPEG's segment has no more.
+# Pillow reads the whole EXIF block for the orientation, and each of its up to 65,535 entries may claim the whole block.
+# Cameras write at most 64 kB, the size of a JPEG segment.
 MOST_EXIF = 256 * 1024
-MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # zeros and restarts stand inside of a scan, 0xff before a marker
-NO_LENGTH = range(0x01, 0xC0)  # markers that a decoder steps over without reading a length
+MARKER = re.compile(
+    rb"\xff[^\x00\xd0-\xd7\xff]"
+)  # zeros and restarts are part of a scan; 0xff may fill before a marker
+NO_LENGTH = range(0x01, 0xC0)  # markers without a length
 FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 SOI, EOI, SOS, APP1 = 0xD8, 0xD9, 0xDA, 0xE1
 
 
 class MalformedError(ValueError):
-    """A file that is none of the formats, or ends before it says its size."""
+    """The file has another format, or ends before its size."""
 
 
 class TooMuchError(ValueError):
-    """A file that asks for more work than a picture needs; the message continues a sentence that names the picture."""
+    """The file takes more work than a picture needs; the message continues a sentence that begins with its name."""
 
 
 @dataclass(frozen=True)
 class Container:
-    """`kind` is JPEG, PNG or WEBP. A file may lie about its size: a decoder's own word counts."""
+    """`kind` is JPEG, PNG or WEBP. The size is the file's claim: the decoder's size counts."""
 
     kind: str
     width: int
@@ -38,7 +40,7 @@ class Container:
 
 
 def look(content: bytes) -> Container:
-    """Raises MalformedError and TooMuchError. What is missing at a file's end is the decoder's to judge."""
+    """Reads format and size. Raises MalformedError and TooMuchError; the decoder checks the end of the file."""
     try:
         if content.startswith(b"\xff\xd8"):
             return Container("JPEG", *_jpeg(content))
@@ -52,7 +54,7 @@ def look(content: bytes) -> Container:
 
 
 def _jpeg(content: bytes) -> tuple[int, int]:
-    """Finds the markers where libjpeg does, up to the end of the first picture."""
+    """Reads width and height. Finds the markers as libjpeg does, up to the end of the first picture."""
     size, place, parts, scans, exif = None, 2, 0, 0, 0
     while (found := MARKER.search(content, place)) is not None and (marker := content[found.start() + 1]) != EOI:
         start = found.start()

@@ -1,6 +1,6 @@
-"""Has pictures worked on in processes of their own: one that takes too long is killed, and nobody else waits for it.
+"""Runs picture decoding in separate processes: one that exceeds its time is killed, and others do not wait for it.
 
-A decoder stays for the next picture, and a new one is started where it has ended.
+A process decodes many pictures; if it ends, a new one is started.
 """
 
 import asyncio
@@ -22,23 +22,23 @@ from ..base.limits import Slots
 from ..base.settings import ROOT
 
 LOG = logging.getLogger("consistent_face.decoders")
-EACH = 1  # places of a caller, who can so never have all of several decoders
+EACH = 1  # decoders per caller, so that one caller cannot occupy all of them
 RETRY_AFTER = 30  # seconds
-# glibc would keep a large picture's memory for the next one: 400 MB instead of 50 after one of 40 million pixels.
+# Otherwise glibc keeps a large picture's memory: 400 MB instead of 50 MB after one of 40 million pixels.
 GIVES_BACK = {"MALLOC_MMAP_THRESHOLD_": "1000000", "MALLOC_TRIM_THRESHOLD_": "1000000"}
 T = TypeVar("T")
 
 
 class EndedError(Exception):
-    """The decoder ended before it had answered."""
+    """The decoder ended before it answered."""
 
 
 class TooSlowError(EndedError):
-    """It was killed because its time was over."""
+    """The decoder was killed because it exceeded its time."""
 
 
 class Decoder:
-    """One process, started when it is first needed. One thread may ask it at a time; any may end it."""
+    """One process, started when it is first needed. Only one thread at a time may ask it; any thread may end it."""
 
     def __init__(self, memory: int):
         self._memory = memory
@@ -46,11 +46,11 @@ class Decoder:
         self._closed = False
 
     def start(self) -> subprocess.Popen[bytes]:
-        """The process that runs; a new one where there is none, or it has ended. Raises OverloadedError."""
+        """Returns the running process; starts one if there is none. Raises OverloadedError."""
         if self._closed:
             raise EndedError("The service stops.")
         if self._process is None or self._process.poll() is not None:
-            # It needs none of the service's settings, some of which are secret.
+            # The decoder gets none of the service's settings, since some are secret.
             environment = {name: value for name, value in os.environ.items() if not name.startswith("CONSISTENT_FACE_")}
             environment |= GIVES_BACK
             command = [sys.executable, "-m", "api.media.decoder_process", str(self._memory)]
@@ -70,7 +70,10 @@ class Decoder:
         seconds: float,
         take: Callable[[dict, IO[bytes]], T],
     ) -> T:
-        """What `take` makes of the answer and of the files behind it. Raises EndedError, and what `take` raises."""
+        """Returns what `take` makes of the answer and its files; `seconds` is the time limit.
+
+        Raises EndedError, and what `take` raises.
+        """
         is_text = isinstance(content, str)
         content = content.encode("utf-8", "replace") if isinstance(content, str) else content
         process = self.start()
@@ -93,18 +96,18 @@ class Decoder:
             raise EndedError(f"It ended with {process.wait()}.") from error
         finally:
             timer.cancel()
-            timer.join()  # from here on it kills nothing
+            timer.join()  # after this it cannot kill the process
             if not answered:
                 self.end()
                 self._start_again()
 
     def _start_again(self) -> None:
-        """For the next picture; where that fails it is told to that picture's sender."""
+        """Starts a process for the next picture. If that fails, the next request gets the error."""
         with contextlib.suppress(OverloadedError, EndedError):
             self.start()
 
     def close(self) -> None:
-        """Whoever asks it at this moment gets an EndedError."""
+        """Ends the decoder; a request in progress gets an EndedError."""
         self._closed = True
         if self._process is not None:
             self._process.kill()
@@ -119,7 +122,7 @@ class Decoder:
 
 
 class Decoders:
-    """`count` decoders, for whoever has a place. Open it inside a running event loop, and close it."""
+    """A pool of `count` decoders. Create it inside a running event loop, and close it."""
 
     def __init__(self, count: int, memory: int, patience: float):
         self._slots = Slots(count, EACH, patience)
@@ -131,7 +134,7 @@ class Decoders:
             self._idle.put(decoder)
 
     def warm_up(self) -> None:
-        """Starts all, so that the first pictures need not wait for them."""
+        """Starts all decoders, so that the first pictures do not wait for them."""
         for _ in self._all:
             self._threads.submit(self._with, Decoder.start)
 
@@ -143,7 +146,7 @@ class Decoders:
         seconds: float,
         take: Callable[[dict, IO[bytes]], T],
     ) -> T:
-        """As `Decoder.ask`, when it is the caller's turn. Raises OverloadedError too."""
+        """Waits for the caller's turn, then does as `Decoder.ask`. Also raises OverloadedError."""
         async with self._place(caller):
             loop = asyncio.get_running_loop()
             asked = partial(Decoder.ask, question=question, content=content, seconds=seconds, take=take)

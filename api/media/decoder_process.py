@@ -1,8 +1,8 @@
-"""python -m api.media.decoder_process MEMORY: works on pictures, one after another, apart from the service.
+"""The decoder process, python -m api.media.decoder_process MEMORY: decodes one picture after another.
 
 decoder_pool.py starts it.
-Both ways goes one line of JSON, then as many bytes as it says. It ends with the service, when the pipe from it closes,
-and by itself when a picture takes too long: the decoders' own code cannot be interrupted from Python.
+A question and an answer are each one line of JSON, followed by as many bytes as the line says. The process ends when
+the service closes the pipe, and by an alarm when a picture takes too long, since Python cannot interrupt a decoder.
 """
 
 import contextlib
@@ -17,12 +17,12 @@ from typing import BinaryIO
 from ..base.errors import PictureError
 from . import pictures
 
-SPARE_SECONDS = 1.0  # the service ends it first, and knows why
+SPARE_SECONDS = 1.0  # so that the service kills it first and knows why
 PR_SET_PDEATHSIG = 1
 
 
 def answer(question: Mapping, content: bytes) -> tuple[dict[str, object], Sequence[bytes]]:
-    """What is answered, and the files that follow it."""
+    """Works on one picture; returns the answer and the files that follow it."""
     if question["do"] == "result":
         try:
             whole = pictures.deliverable(content, question["format"])
@@ -54,22 +54,22 @@ def serve(questions: BinaryIO, answers: BinaryIO) -> None:
 
 
 def confine(memory: int) -> None:
-    """Limits what a picture can take, as far as the platform can; `memory` in bytes, 0 for no limit."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the service's: it lets what is at hand be finished
+    """Limits this process as far as the platform allows; `memory` in bytes, 0 for no limit."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the service handles Ctrl-C and lets the current picture finish
     if sys.platform == "win32":
         return
     import resource
 
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a picture has no business in a core dump
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would contain a photo
     if memory:
         with contextlib.suppress(ValueError, OSError):  # macOS
             resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-    if sys.platform == "linux":  # elsewhere it ends after the picture at hand
+    if sys.platform == "linux":  # elsewhere the process ends after the current picture
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _end_after(seconds: float) -> None:
-    """By the alarm's default action, which needs no Python; 0 calls it off."""
+    """Sets an alarm that ends the process by its default action, without Python; 0 cancels it."""
     if sys.platform != "win32":
         signal.setitimer(signal.ITIMER_REAL, seconds)
 
@@ -77,7 +77,7 @@ def _end_after(seconds: float) -> None:
 def main() -> None:
     confine(int(sys.argv[1]))
     answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a library prints is no answer
+    os.dup2(2, 1)  # libraries must not print into the answers
     with contextlib.suppress(BrokenPipeError):  # the service has gone
         serve(sys.stdin.buffer, answers)
 

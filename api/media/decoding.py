@@ -1,4 +1,4 @@
-"""What the service has decoded apart from itself: photos of strangers, and its own results."""
+"""Decodes in separate processes: the photos of callers, and the results of ComfyUI."""
 
 import logging
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from .decoder_pool import Decoders, EndedError, TooSlowError
 from .sources import Source
 
 LOG = logging.getLogger("consistent_face.decoding")
-PHOTOS = 2  # decoders of photos; a third is for results, which wait for no stranger
+PHOTOS = 2  # decoders of photos; one more is for results, which do not wait for photos
 PATIENCE = 60.0  # seconds that a photo waits for a decoder
 MEMORY, MEMORY_PER_PIXEL = 512 * 2**20, 40  # bytes of address space; to encode WebP without loss takes the most, 30
 COPIED = 2**20  # bytes at a time
@@ -20,7 +20,7 @@ RESULT_SECONDS = 120.0  # ends what hangs, and may be a picture of any size
 
 
 class Decoding:
-    """Open it inside a running event loop, and close it."""
+    """The decoders of photos and results. Create it inside a running event loop, and close it."""
 
     def __init__(self, settings: Settings):
         self._settings = settings
@@ -59,7 +59,7 @@ class Decoding:
         except EndedError as error:
             LOG.warning("A decoder ended over a photo. %s", error)
             raise PictureError(
-                f"{name} could not be decoded, its decoder ended over it: save it anew as a plain JPEG, and send that.",
+                f"{name} could not be decoded, it crashed the decoder: save it anew as a plain JPEG, and send that.",
                 name,
             ) from error
         if isinstance(found, str):
@@ -67,9 +67,9 @@ class Decoding:
         return found
 
     async def forms(self, caller: str, content: bytes, delivery: Mapping) -> tuple[bytes, bytes | None]:
-        """A result as it is delivered, and its low-resolution copy where one is wanted and makes a difference.
+        """Returns a result in its delivery format, and its low-resolution copy; None if not wanted or not smaller.
 
-        Raises ComfyError when it is no picture; StorageError when it should be tried again.
+        Raises ComfyError if it is not a picture, StorageError if it should be tried again.
         """
         question = {"do": "result", "format": delivery["format"], "low_res": delivery["low_res"]}
         try:
@@ -82,7 +82,7 @@ class Decoding:
 
 
 def _written(path: Path, files: IO[bytes], length: int) -> Path:
-    """The whole file, or none."""
+    """Writes the file completely or not at all; returns its path."""
     try:
         with path.open("wb") as file:
             while length > 0:
@@ -101,5 +101,5 @@ def _read(head: Mapping, files: IO[bytes]) -> tuple[Mapping, list[bytes]]:
 def _exactly(files: IO[bytes], length: int) -> bytes:
     content = files.read(length)
     if len(content) < length:
-        raise EndedError("It has not answered whole.")
+        raise EndedError("The answer is incomplete.")
     return content

@@ -13,14 +13,14 @@ REDIRECTS = 3
 
 
 class Intake:
-    """Fetches photos. The session is a guarded one, and the caller's."""
+    """Fetches photos with a guarded session, which the caller owns."""
 
     def __init__(self, settings: Settings, session: aiohttp.ClientSession):
         self._settings = settings
         self._session = session
 
     async def fetched(self, source: Source, name: str) -> Source:
-        """The bytes behind a URL; every other source as it is. Raises PictureError, which names the field."""
+        """Returns the bytes of a URL, and any other source unchanged. Raises PictureError, which names the field."""
         return await self._fetch(source.strip(), name) if isinstance(source, str) and is_url(source.strip()) else source
 
     async def _fetch(self, url: str, name: str) -> bytes:
@@ -45,7 +45,7 @@ def is_url(source: str) -> bool:
 
 
 def _reason(error: BaseException) -> str:
-    """Nothing of what stands behind an address that is refused."""
+    """The reason of a failure, without details of a refused address."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, AddressError):

@@ -1,4 +1,4 @@
-"""Drops what a PNG tells beside its pixels: workflows, comments, profiles."""
+"""Removes the metadata of a PNG: workflows, comments, profiles."""
 
 import struct
 
@@ -8,7 +8,7 @@ KEPT = {b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"gAMA", b"sRGB", b"cHRM", 
 
 
 def strip(content: bytes) -> bytes:
-    """The same PNG without metadata, its pixels untouched. Raises MalformedError."""
+    """Returns the PNG without metadata and with the same pixels. Raises MalformedError."""
     parts, place = [PNG], len(PNG)
     while place < len(content):
         try:

@@ -1,7 +1,7 @@
-"""Pictures in and out: what a photo must be to be taken, and in what form results leave.
+"""Checks photos and encodes them anew; encodes results for delivery.
 
-A photo is encoded anew, so that nothing after this decodes a stranger's file. All of it takes its time, and holds
-Python's lock: `decoder` runs it in a process of its own, which is why nothing large is imported here.
+A photo is encoded anew, so that no later program decodes a caller's file. Decoding takes long and holds Python's lock:
+decoder_process.py runs it in its own process, so this module imports nothing large.
 """
 
 import io
@@ -17,9 +17,13 @@ from .metadata import strip
 from .sources import Source, decode
 
 FORMATS = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp"}
-PLUGINS = (JpegImagePlugin, PngImagePlugin, WebPImagePlugin)  # imported here, or Pillow would import all that it has
-MIN_SIDE, MAX_SIDE = 16, 16_384  # as Load Photo (core/image.py) has them; a test keeps them equal
-LARGEST_PHOTO = 100_000_000  # bytes; ComfyUI takes uploads of 100 MB unless it is told otherwise
+PLUGINS = (
+    JpegImagePlugin,
+    PngImagePlugin,
+    WebPImagePlugin,
+)  # imported here, otherwise Pillow imports all of its plugins
+MIN_SIDE, MAX_SIDE = 16, 16_384  # as in Load Photo (core/image.py); a test compares them
+LARGEST_PHOTO = 100_000_000  # bytes; ComfyUI's default limit of uploads
 ORIENTATION = 0x0112
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -38,7 +42,7 @@ BROKEN = (*DAMAGED, Image.DecompressionBombError, Image.DecompressionBombWarning
 
 @dataclass(frozen=True)
 class Photo:
-    """A checked photo: the bytes of a JPEG, PNG or WebP file of our own making, upright and without metadata."""
+    """A checked photo: the bytes of a newly encoded JPEG, PNG or WebP file, upright and without metadata."""
 
     content: bytes
     suffix: str
@@ -47,7 +51,7 @@ class Photo:
 
 
 def accept(source: Source, name: str, largest: int, most_pixels: int) -> Photo:
-    """Checks a photo, how much work it is before any of that is done, and encodes it anew.
+    """Checks a photo and encodes it anew. Checks first how much work its decoding takes.
 
     The pixels are those that Load Photo sees in the caller's file: exactly, or as near as a JPEG of quality 95 is.
 
@@ -61,7 +65,7 @@ def accept(source: Source, name: str, largest: int, most_pixels: int) -> Photo:
     if len(content) > largest:
         raise PictureError(f"{name} has {len(content)} bytes: send at most {largest}.", name)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a picture could fill the log with them
+        warnings.simplefilter("ignore")  # a picture could fill the log with warnings
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
             container = look(content)
@@ -76,7 +80,9 @@ def accept(source: Source, name: str, largest: int, most_pixels: int) -> Photo:
         except BROKEN as error:
             raise PictureError(f"{name} cannot be read as a picture: send a JPEG, PNG or WebP file.", name) from error
     if len(encoded) > LARGEST_PHOTO:
-        raise PictureError(f"{name} has {len(encoded)} bytes without loss: send it as a JPEG, or smaller.", name)
+        raise PictureError(
+            f"{name} has {len(encoded)} bytes when it is encoded without loss: send it as a JPEG, or smaller.", name
+        )
     return Photo(encoded, FORMATS[container.kind], *upright.size)
 
 
@@ -92,13 +98,13 @@ def _check_size(width: int, height: int, name: str, most_pixels: int) -> None:
 def _upright(image: Image.Image) -> Image.Image:
     try:
         orientation = image.getexif().get(ORIENTATION)
-    except DAMAGED:  # the picture itself is good: it stays as it is stored, as Load Photo has it
+    except DAMAGED:  # only its EXIF is damaged: the picture stays as it is stored, as in Load Photo
         orientation = None
     return image.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else image
 
 
 def encode(image: Image.Image, kind: str) -> bytes:
-    """A file without metadata, as quickly as the format allows. JPEG has no alpha: that is put on white.
+    """Encodes a file without metadata, with the format's fastest settings. JPEG has no alpha: it is put on white.
 
     PNG and WebP keep every pixel, also the colours below a transparent one.
     """
@@ -114,14 +120,14 @@ def encode(image: Image.Image, kind: str) -> bytes:
 
 
 def deliverable(content: bytes, form: str) -> bytes:
-    """A result as it leaves: `form` png keeps ComfyUI's file without its workflow, jpeg encodes it anew."""
+    """Returns a result for delivery: `form` png removes the workflow from ComfyUI's file, jpeg encodes it anew."""
     if form == "png":
         return strip(content)
     return encode(Image.open(io.BytesIO(content)), "JPEG")
 
 
 def low_res(content: bytes) -> bytes | None:
-    """A small JPEG copy; None of a picture that is small itself."""
+    """Returns a small JPEG copy; None if the picture is small itself."""
     image = Image.open(io.BytesIO(content))
     if max(image.size) <= LOW_RES:
         return None

@@ -1,4 +1,4 @@
-"""A picture inside a request: the bytes of a file, or a text that holds them in base64."""
+"""Decodes a picture inside a request: a data URI or base64 text becomes bytes."""
 
 import base64
 import binascii
@@ -12,7 +12,7 @@ IMAGE_TYPES = ("", "image/jpeg", "image/jpg", "image/png", "image/webp", "applic
 
 
 def decode(source: str, name: str, largest: int) -> bytes:
-    """A data URI or plain base64, standard or URL-safe. Its length is checked before it is decoded."""
+    """Decodes a data URI or base64, standard or URL-safe; checks the length first. Raises PictureError."""
     start = 0
     if (prefix := DATA_URI.match(source)) is not None:
         start = prefix.end()

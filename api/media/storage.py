@@ -1,4 +1,4 @@
-"""Where results lie: on disk behind signed links, or in S3-compatible storage. Names are `<job id>-<i>.<suffix>`."""
+"""Stores results: on disk behind signed links, or in S3-compatible storage. Names are `<job id>-<i>.<suffix>`."""
 
 import json
 import math
@@ -19,10 +19,10 @@ from ..base.errors import ForbiddenError, NotFoundError, StorageError, UnusableB
 from ..security.public_addresses import NETWORK, TooLongError, read_at_most
 from ..security.secrets import Seal
 
-LONGEST_LINK = 7 * 24 * 3600  # seconds; S3 signs for no longer
+LONGEST_LINK = 7 * 24 * 3600  # seconds; the longest that S3 signs for
 CALL = 60  # seconds
 LARGEST = 2**28  # bytes of a result that are read back
-# What comes of a stored access that is none.
+# What invalid access data raises.
 UNUSABLE = (obstore.exceptions.BaseError, ValueError, TypeError, AttributeError)
 TYPES = {"png": "image/png", "jpg": "image/jpeg"}
 
@@ -39,9 +39,9 @@ def content_type(name: str) -> str:
 
 
 class Disk:
-    """A folder. Links are ours: they carry their end, and a signature over both.
+    """A folder. Its links contain their end (seconds since 1970) and a signature of name and end.
 
-    Its pictures have some megabytes at most: reading and writing them is quicker than a thread.
+    Results have a few megabytes at most: reading and writing them is faster than a thread.
     """
 
     def __init__(self, folder: Path, base_url: str, seal: Seal):
@@ -67,14 +67,14 @@ class Disk:
         return f"{self._base_url}/files/{name}?expires={end}&signature={self._seal.sign('link', f'{name} {end}')}"
 
     def check(self, name: str, expires: int, signature: str) -> None:
-        """Raises ForbiddenError unless `link` made this and its time is not over."""
+        """Raises ForbiddenError if the signature is wrong or the link has expired."""
         if not self._seal.matches("link", f"{name} {expires}", signature) or expires < time.time():
             raise ForbiddenError("This link is not valid, or its time is over.")
 
 
 @dataclass(frozen=True)
 class BucketAccess:
-    """What update_s3 documents: how to reach a bucket, and where in it results go."""
+    """The access data of update_s3: a bucket, its keys, and the folder for the results."""
 
     bucket: str
     region: str
@@ -89,7 +89,7 @@ class BucketAccess:
 
 
 class Bucket:
-    """S3-compatible storage. obstore signs, the session connects: a guarded one where a client named the endpoint."""
+    """S3-compatible storage. obstore signs URLs and the session sends them; a client's endpoint needs a guarded one."""
 
     def __init__(self, access: BucketAccess, session: aiohttp.ClientSession):
         """Raises UnusableBucketError."""
@@ -102,13 +102,13 @@ class Bucket:
                 access_key_id=access.access_key_id,
                 secret_access_key=access.secret_access_key,
                 virtual_hosted_style_request=False,
-                client_options={"allow_http": True},  # it only signs
+                client_options={"allow_http": True},  # obstore only signs
             )
         except UNUSABLE as error:
             raise UnusableBucketError(_unusable(error)) from error
 
     def check(self) -> None:
-        """Raises UnusableBucketError where no link could be signed or told; it asks nobody."""
+        """Signs a link without any connection. Raises UnusableBucketError if that fails."""
         try:
             self._sign("PUT", "check", CALL)
             self.link("check", time.time() + CALL).encode()
@@ -151,7 +151,9 @@ class Bucket:
                     raise NotFoundError(f"There is no picture {name} (any more).")
                 if answer.status >= 300 and not (answer.status == 404 and method == "DELETE"):
                     raise StorageError(f"The bucket answered HTTP {answer.status} to {method} {name}.")
-                return await read_at_most(answer, LARGEST) if method == "GET" else b""  # a client's bucket may say much
+                return (
+                    await read_at_most(answer, LARGEST) if method == "GET" else b""
+                )  # a client's bucket may answer with any size
         except TooLongError as error:
             raise StorageError(f"The bucket gave more than {LARGEST} bytes for {name}.") from error
         except (*NETWORK, ValueError) as error:

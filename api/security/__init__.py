@@ -1,1 +1,1 @@
-"""Secrets, signatures, and the addresses that the service connects to."""
+"""Secrets, signatures, and the check of the addresses that the service connects to."""

@@ -1,6 +1,6 @@
-"""Connections to the public internet alone: the address is checked on the socket that is about to connect.
+"""Restricts connections to public addresses: checks the address on the socket just before it connects.
 
-Checking there, and not when a name is looked up, leaves nothing to redirects and to names that change their address.
+A check at that point also covers redirects and names that change their address after a lookup.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from functools import partial
 
 import aiohttp
 
-# What `is_global` lets through in Python 3.11 and is not a host of the internet, or hides one that is not.
+# Networks that `is_global` of Python 3.11 accepts although they are not public, or can contain a private address.
 REFUSED = tuple(
     ipaddress.ip_network(network)
     for network in (
@@ -25,9 +25,9 @@ REFUSED = tuple(
         "fec0::/10",  # site-local
     )
 )
-LOOKUPS = 256  # names looked up at a time: a key has some tens at most, and a silent name server holds each for 20 s
+LOOKUPS = 256  # simultaneous lookups: a key has some tens at most, and a silent name server delays each for 20 s
 CHUNK = 64 * 1024
-NETWORK = (aiohttp.ClientError, TimeoutError, OSError)  # what a connection may fail with
+NETWORK = (aiohttp.ClientError, TimeoutError, OSError)  # the exceptions of a failed connection
 
 
 class AddressError(OSError):
@@ -35,7 +35,7 @@ class AddressError(OSError):
 
 
 class TooLongError(Exception):
-    """An answer of more bytes than are taken."""
+    """The answer is longer than the limit."""
 
 
 async def read_at_most(answer: aiohttp.ClientResponse, most: int) -> bytes:
@@ -49,9 +49,9 @@ async def read_at_most(answer: aiohttp.ClientResponse, most: int) -> bytes:
 
 
 class _Lookups(asyncio.AbstractEventLoop):
-    """Names are looked up in threads of their own, as ThreadedResolver asks a loop to.
+    """Looks up names in its own threads; ThreadedResolver calls it like an event loop.
 
-    The loop's few threads serve everybody: some names whose servers never answer would stop them all for seconds.
+    The event loop has few threads: a few names whose servers never answer would block all of them for seconds.
     """
 
     threads = ThreadPoolExecutor(LOOKUPS, "lookup")
@@ -79,9 +79,9 @@ def is_loopback(address: str) -> bool:
 
 
 def guarded_session(allow_loopback: bool, timeout: float) -> aiohttp.ClientSession:
-    """A session whose every connection is checked, the ones after a redirect too. No cookies, no proxies.
+    """Returns a session that checks every connection, also after a redirect. It uses no cookies and no proxies.
 
-    Raises aiohttp.ClientConnectorError, with an AddressError inside, where a connection is refused.
+    A refused connection raises aiohttp.ClientConnectorError with an AddressError inside. `timeout` is in seconds.
     """
 
     def guard(info: tuple) -> socket.socket:  # type: ignore[type-arg]
@@ -92,7 +92,7 @@ def guarded_session(allow_loopback: bool, timeout: float) -> aiohttp.ClientSessi
         return socket.socket(family, kind, protocol)
 
     return aiohttp.ClientSession(
-        # No limit here: one caller's slow hosts would use it up. Whoever asks has limits of its own.
+        # No limit here: one caller's slow hosts would use it up. The users of the session have their own limits.
         connector=aiohttp.TCPConnector(
             socket_factory=guard, force_close=True, limit=0, resolver=aiohttp.ThreadedResolver(_Lookups())
         ),

@@ -1,4 +1,4 @@
-"""The service's one secret, and what is derived from it: link signatures, webhook secrets, sealed credentials."""
+"""The service's secret and the values derived from it: link signatures, webhook secrets, sealed credentials."""
 
 import base64
 import hashlib
@@ -11,7 +11,7 @@ from cryptography.fernet import Fernet, InvalidToken
 
 
 class Seal:
-    """Derives everything by purpose, so that no value made for one thing serves another."""
+    """Derives a key per purpose, so that a value made for one purpose is not valid for another."""
 
     def __init__(self, secret: bytes):
         self._secret = secret
@@ -19,7 +19,7 @@ class Seal:
 
     @classmethod
     def load(cls, folder: Path) -> "Seal":
-        """The secret of this data folder, made at the first start and readable by its owner alone."""
+        """Reads the secret of a data folder; creates it at the first start, readable only by its owner."""
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / "secret"
         try:
@@ -43,7 +43,7 @@ class Seal:
         return self._fernet.encrypt(text.encode()).decode()
 
     def open(self, sealed: str) -> str:
-        """Raises ValueError when it was sealed with another secret."""
+        """Decrypts a sealed text. Raises ValueError if it was sealed with another secret."""
         try:
             return self._fernet.decrypt(sealed).decode()
         except InvalidToken as error:
@@ -56,5 +56,5 @@ class Seal:
 
 
 def printed_webhook_secret(secret: bytes) -> str:
-    """As Standard Webhooks' libraries take it."""
+    """Formats a secret for the libraries of Standard Webhooks."""
     return "whsec_" + base64.b64encode(secret).decode()

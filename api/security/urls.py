@@ -1,6 +1,6 @@
-"""What a URL of a caller's must be to be taken: one whose host and port every later reader understands alike.
+"""Checks the URLs of callers: accepts only those whose host and port every HTTP client reads alike.
 
-What its host leads to is checked when it is connected, in addresses.py.
+public_addresses.py checks the address of the host when it connects.
 """
 
 import ipaddress
@@ -15,11 +15,11 @@ LONGEST_HOST = 253
 
 
 class URLError(ValueError):
-    """A URL that is not taken; the message is the reason, as the end of a sentence."""
+    """A refused URL; the message is the reason, as the end of a sentence."""
 
 
 def parsed(text: str, schemes: tuple[str, ...], longest: int) -> SplitResult:
-    """The parts of a URL with one of the schemes, a host and no user. Raises URLError."""
+    """Returns the parts of a URL with one of the schemes, a host and no user. Raises URLError."""
     if len(text) > longest:
         raise URLError(f"it has {len(text)} characters")
     if "\\" in text or any(unicodedata.category(one) in ("Cc", "Cs") for one in text):
@@ -41,7 +41,7 @@ def parsed(text: str, schemes: tuple[str, ...], longest: int) -> SplitResult:
 
 
 def host_of(text: str) -> str:
-    """The host of a URL for a log; it never fails, whatever was stored."""
+    """Returns the host of a URL for a log; never fails."""
     try:
         return urlsplit(text).hostname or "(no host)"
     except ValueError:
@@ -49,7 +49,7 @@ def host_of(text: str) -> str:
 
 
 def _as_connected(text: str) -> str:
-    """The host as the HTTP client reads it, its letters in ASCII."""
+    """Returns the host as the HTTP client reads it, in ASCII."""
     try:
         return URL(text).raw_host or ""
     except ValueError as error:  # a UnicodeError of IDNA too

@@ -1,4 +1,4 @@
-"""One module a vendor: its models, its mapping to an order, its answer, its errors."""
+"""The vendors' APIs, one module per vendor: its models, its mapping to an order, its answers, its errors."""
 
 from ..jobs.vendor import Vendor
 from . import modelslab, qolaba, segmind

@@ -1,4 +1,4 @@
-"""For /docs: the vendors' own examples, ready to send, and the shapes of their answers."""
+"""Request examples of the vendors and schemas of their answers, for the OpenAPI documents."""
 
 from ..http.schemas import object_of
 

@@ -1,9 +1,9 @@
-"""Qolaba's Face Consistency and Face Avatar, and its task status.
+"""Qolaba's Face Consistency and Face Avatar, and the status of a task.
 
-Decided where the documents leave it open: both spellings of the path serve both models, which `app_id` tells apart,
-then fields that only the avatar has, then the spelling. Sizes round down to a multiple of 8. `file_url` is `image`.
-A processing failure is HTTP 500, everything else its own code, always in the eight-field envelope. An unknown task is
-404 and FAILED, never PENDING for ever.
+Decided where the documents leave it open: both paths accept both models. `app_id` selects the model; without it, fields
+that only the avatar has do; without them, the path. Sizes round down to a multiple of 8. `file_url` means `image`.
+A failed generation is HTTP 500, every other error has its own code, always in the eight-field envelope. An unknown task
+is 404 and FAILED, not PENDING.
 """
 
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ router = APIRouter(tags=["Qolaba"], responses=answers(ENVELOPE, json_content(ENV
 
 
 class Common(Fields):
-    """What both models take."""
+    """The fields of both models."""
 
     app_id: str | None = None
     image: Picture | None = None
@@ -43,7 +43,7 @@ class Common(Fields):
     guidance_scale: Annotated[Real, Field(ge=1, le=30)] = 7.5
     negative_prompt: Prompt = ""
     celery: bool = False
-    inference_type: Literal["a10g", "a100", "h100"] = "a10g"  # kept and echoed; one machine has no choice
+    inference_type: Literal["a10g", "a100", "h100"] = "a10g"  # stored and echoed; it has no effect
     ref_id: str | None = Field(default=None, max_length=200)
 
 
@@ -130,7 +130,7 @@ async def _generate(asked: Asked, spelling: str) -> JSONResponse:
 
 
 def _workflow(asked: Asked, spelling: str) -> str:
-    """app_id decides; only without one the fields do, then the path."""
+    """Selects the model: by app_id; without one by the fields, then by the path."""
     settings, app_id = asked.service.settings, asked.fields.get("app_id")
     known = {settings.face_consistency_app_id: "face_consistency", settings.face_avatar_app_id: "face_avatar"}
     if isinstance(app_id, str) and app_id not in ("", "None", "null"):
@@ -192,7 +192,7 @@ def _times(row: JobRow) -> dict[str, float]:
 
 
 def _fault(row: JobRow) -> tuple[str, str]:
-    """(error, error_data) in the words that Qolaba's clients know."""
+    """(error, error_data) in Qolaba's own words."""
     if row.error_kind in NO_FACE_KINDS:
         return "Face Consistent Error", NO_FACE
     if row.error_kind == "PhotoError":

@@ -2,8 +2,8 @@
 
 Decided where the documents leave it open: prompt and image are required, everything else has the sample's value. A
 value that is refused before the model runs is HTTP 406, as are exhausted credits; 500 only when the generation fails.
-With several samples the body is the first picture, `x-image-count` tells how many, and `Link` where the others are;
-`Accept: application/json` or `base64` true gives all of them as JSON.
+With several samples the body is the first picture, `x-image-count` is their number, and `Link` has the URLs of the
+others; `Accept: application/json` or `base64` true returns all of them as JSON.
 """
 
 import base64
@@ -46,7 +46,7 @@ class ConsistentCharacter(Fields):
     prompt: Prompt
     negative_prompt: Prompt = NEGATIVE
     image: Picture
-    ip_image: Picture | None = None  # an identity photo: ours, named as in Segmind's later versions
+    ip_image: Picture | None = None  # an identity photo; an addition, named as in Segmind's later versions
     num_inference_steps: Steps = 20
     guidance_scale: Guidance = 7.0
     seed: Annotated[Whole, Field(ge=-1, le=LARGEST_SEED)] = -1
@@ -164,5 +164,5 @@ def refuse(request: Request, error: ServiceError) -> JSONResponse:
 
 
 def _credits(service: Service, caller: Caller | None) -> dict[str, str]:
-    """On every answer to a Segmind path, refusals too."""
+    """The header of every answer to a Segmind path, also of errors."""
     return {"x-remaining-credits": str(service.keys.remaining(caller.id if caller else None))}

@@ -1,7 +1,7 @@
-"""The one set of rules by which all vendors' fields are read.
+"""Validates the fields of all vendors by one set of rules.
 
-null, "", "None" and "null" are absent; numbers and booleans may be texts; NaN, infinities and booleans are no numbers;
-unknown fields are ignored and named.
+null, "", "None" and "null" count as missing; numbers and booleans may be strings; NaN, infinities and booleans are not
+accepted as numbers; unknown fields are ignored and named in the warnings.
 """
 
 import math
@@ -15,7 +15,7 @@ from ..base.errors import InputError
 from ..security.urls import URLError, parsed
 
 ABSENT = (None, "", "None", "null")
-PHOTO_KINDS = ("NoFaceError", "FaceTooSmallError", "PhotoError")  # failures that the caller's picture is to blame for
+PHOTO_KINDS = ("NoFaceError", "FaceTooSmallError", "PhotoError")  # failures caused by the caller's picture
 LONGEST_PROMPT = 8000
 LARGEST_SEED = 2**63 - 1
 LONGEST_URL = 2000
@@ -45,7 +45,7 @@ Model = TypeVar("Model", bound=Fields)
 
 
 def parse(model: type[Model], fields: Mapping[str, object], warnings: list[str]) -> Model:
-    """The fields as the vendor's model; unknown ones are named in the warnings. Raises InputError, which names one."""
+    """Validates the fields; adds the names of unknown ones to the warnings. Raises InputError, which names a field."""
     known = {field.alias or name for name, field in model.model_fields.items()} | set(model.model_fields) | {"key"}
     unknown = sorted(name for name in fields if name not in known)
     if unknown:
@@ -69,7 +69,7 @@ def _refusal(model: type[Fields], error: ValidationError) -> InputError:
 
 
 def _wanted(model: type[Fields], name: str, fault: Mapping[str, Any]) -> str:
-    """What a field takes, in words, with its whole range."""
+    """Describes the accepted values of a field, with its range."""
     field = model.model_fields.get(name)
     if field is None:
         return str(fault["msg"])
@@ -101,7 +101,7 @@ def _shown(found: object) -> str:
 
 
 def clamped(low: float, high: float) -> BeforeValidator:
-    """Takes the nearest value of a range, and names what it changed in the warnings of the validation's context."""
+    """Replaces a number by the nearest value of a range, and adds a sentence to the warnings of the context."""
 
     def clamp(found: object, info: ValidationInfo) -> object:
         number = as_number(found)
@@ -113,7 +113,7 @@ def clamped(low: float, high: float) -> BeforeValidator:
 
 
 def nearest(*choices: int) -> BeforeValidator:
-    """Takes the nearest of a few values, the larger one in the middle."""
+    """Replaces a number by the nearest of a few values; between two, by the larger one."""
 
     def choose(found: object, info: ValidationInfo) -> object:
         number = as_number(found)
@@ -125,7 +125,7 @@ def nearest(*choices: int) -> BeforeValidator:
 
 
 def as_number(found: object) -> float | int | None:
-    """A finite number out of a number or a text; None leaves the complaint to the type's own validation."""
+    """Reads a finite number from a number or a text; None if the type's own validation should refuse it."""
     if isinstance(found, bool) or not isinstance(found, int | float | str):
         return None
     try:
@@ -144,14 +144,14 @@ def told(info: ValidationInfo, found: float, taken: float) -> float:
 
 
 def warnings_header(warnings: list[str]) -> dict[str, str]:
-    """x-warnings, in characters that a header may have."""
+    """The header x-warnings, reduced to the characters that a header may have; empty without warnings."""
     text = "; ".join(warnings).encode("ascii", "backslashreplace").decode()
     printable = "".join(one if one.isprintable() else " " for one in text)
     return {"x-warnings": printable[:1000]} if printable else {}
 
 
 def address(name: str, found: str | None, loopback: bool) -> str | None:
-    """A webhook's or an endpoint's URL. Raises InputError; what it leads to is checked when it is connected."""
+    """Checks the URL of a webhook or an endpoint. Raises InputError; its address is checked when it connects."""
     if found is None:
         return None
     try:

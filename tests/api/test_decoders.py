@@ -111,7 +111,7 @@ async def test_a_decoder_that_dies_is_replaced(path: Path, when: str) -> None:
             await asyncio.sleep(0.3)
             for process in processes(one):
                 process.kill()
-            with pytest.raises(PictureError, match=r"^image could not be decoded, its decoder ended over it"):
+            with pytest.raises(PictureError, match=r"^image could not be decoded, it crashed the decoder"):
                 await asked
         assert (await one.photo("a", PHOTO.read_bytes(), "image", path)).exists()
 

@@ -157,7 +157,9 @@ def test_a_template_without_the_title_is_refused() -> None:
     for node in template.values():
         if node["_meta"]["title"] == "Sampler":
             node["_meta"]["title"] = "KSampler"
-    with pytest.raises(workflow.TemplateError, match='has 0 nodes titled "Sampler" with the input steps where one'):
+    with pytest.raises(
+        workflow.TemplateError, match='has 0 nodes titled "Sampler" with the input steps, but needs one'
+    ):
         workflow.fill(order(steps=3), template)
 
 

@@ -139,7 +139,7 @@ def test_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
     assert main(["keys", "add", "anna"]) == 1
     assert main(["keys", "list"]) == 0
     listed = capsys.readouterr().out
-    assert "anna\tin force\t10 credits\tadmin" in listed and key not in listed
+    assert "anna\tactive\t10 credits\tadmin" in listed and key not in listed
     assert main(["keys", "revoke", "anna"]) == 0 and main(["keys", "revoke", "anna"]) == 1
     assert main(["webhooks", "redeliver"]) == 0
     assert main(["webhooks", "secret", "anna"]) == 0

@@ -268,7 +268,9 @@ def test_usual_progressive_files_keep_far_from_the_bound() -> None:
 
 def test_what_would_be_too_large_for_comfyui_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("consistent_face.api.media.pictures.LARGEST_PHOTO", 1000)
-    with pytest.raises(PictureError, match=r"image has \d+ bytes without loss: send it as a JPEG, or smaller"):
+    with pytest.raises(
+        PictureError, match=r"image has \d+ bytes when it is encoded without loss: send it as a JPEG, or smaller"
+    ):
         accept(made("PNG"), "image", 10**6, 10**6)
 
 

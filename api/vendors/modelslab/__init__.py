@@ -1,7 +1,7 @@
-"""ModelsLab's Enterprise Face Generator: make_gen, fetch, and a bucket of the key's own.
+"""ModelsLab's Enterprise Face Generator: make_gen, fetch, and the key's own bucket.
 
-Decided where the documents leave it open: values out of range become the nearest documented one, named in x-warnings
-(its own client sends s_scale 7.5 and 20 steps). `base64` asks for raw base64 in `output`; a picture sent along is not
+Decided where the documents leave it open: values out of range become the nearest documented one, and x-warnings names
+them (ModelsLab's client sends s_scale 7.5 and 20 steps). `base64` requests raw base64 in `output`; a sent photo is not
 echoed. Booleans come back as "yes" and "no" in `meta`, and `meta.seed` is the seed used. Errors are
 {"status": "error", "message"} with real codes; while processing, `message` is also spelt `messege`, as older
 endpoints do.

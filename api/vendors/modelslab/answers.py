@@ -1,4 +1,4 @@
-"""The answers of ModelsLab's Face Generator: success, processing, the webhook's report, and errors."""
+"""Builds the answers of ModelsLab's Face Generator: success, processing, the webhook's report, and errors."""
 
 import asyncio
 import base64
@@ -16,13 +16,13 @@ from ..values import PHOTO_KINDS
 
 NAME = "modelslab"
 PREFIX = "/api/v1/enterprise/face_gen"
-CLIENTS = "/api/v1/enterprise/image_editing"  # where ModelsLab's own client looks for the face generator
+CLIENTS = "/api/v1/enterprise/image_editing"  # the path that ModelsLab's own client uses
 USUAL_SECONDS = 20.0  # the estimate before any run
 MESSAGE = "Your request is processing in the background, use the fetch endpoint to get the result"
 
 
 def check(row: JobRow) -> None:
-    """A job without a result is an error: the caller's where the photo is at fault, otherwise ours."""
+    """Raises InputError if a job failed because of the photo, ServiceError if it failed otherwise or was cancelled."""
     if row.state in ("failed", "cancelled"):
         kind = InputError if row.error_kind in PHOTO_KINDS else ServiceError
         error = kind(row.error or "The generation failed.")
@@ -62,7 +62,7 @@ async def answer(row: JobRow, service: Service) -> dict[str, Any]:
 
 
 async def webhook(row: JobRow, service: Service) -> dict[str, Any]:
-    """What is posted at the end of a job; `track_id` goes back as it came."""
+    """The body of the webhook at the end of a job; `track_id` is returned unchanged."""
     if row.state == "succeeded":
         return {**await answer(row, service), "track_id": row.request["track_id"]}
     message = row.error or "The generation failed."

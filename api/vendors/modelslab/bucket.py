@@ -1,6 +1,6 @@
-"""ModelsLab's update_s3 and reset_s3: a bucket of the key's own, where its later results go.
+"""ModelsLab's update_s3 and reset_s3: set or remove the key's own bucket for later results.
 
-ModelsLab names no bucket: it is `bucket_name`, or the first part of the endpoint's path, or of its host.
+ModelsLab's fields do not name the bucket: it is `bucket_name`, or the first part of the endpoint's path or host.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from ..values import Fields, address, parse, warnings_header
 
 ENTERPRISE, FACE_GEN = "/api/v1/enterprise", "/api/v1/enterprise/face_gen"
 FOLDER = r"[A-Za-z0-9_-][A-Za-z0-9_.-]*"
-# Of S3 and of what is compatible with it: old buckets have capitals and underscores, other makers' names are short.
+# Names of S3 and of compatible storage: old buckets have capitals and underscores, other providers allow short names.
 BUCKET = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,253}[A-Za-z0-9])?")
 Access = Annotated[str, Field(pattern=r"^[!-~]{1,256}$", description="1 to 256 visible ASCII characters")]
 router = APIRouter()
@@ -73,7 +73,7 @@ async def reset_s3(request: Request) -> JSONResponse:
 
 
 def _access(body: UpdateS3, asked: Asked) -> BucketAccess:
-    """Opened once, and a link signed with it: what cannot be opened is refused here and not when a job has run."""
+    """Returns the access data. Signs a link with it, so that invalid data is refused now and not after a run."""
     loopback = asked.service.settings.allow_loopback
     endpoint, bucket = _place(body, loopback)
     access = BucketAccess(

@@ -1,4 +1,4 @@
-"""ModelsLab's fetch: a request's state, and its pictures once it is done."""
+"""ModelsLab's fetch: answers with the state of a request, and with its pictures when it is done."""
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse

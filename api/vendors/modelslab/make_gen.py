@@ -1,4 +1,4 @@
-"""ModelsLab's make_gen: a face photo and a prompt in, pictures with that face out."""
+"""ModelsLab's make_gen: takes a face photo and a prompt, answers with pictures of that face."""
 
 from typing import Annotated, Literal
 
@@ -82,7 +82,7 @@ async def make_gen(request: Request) -> JSONResponse:
 
 
 def _fit(body: MakeGen, warnings: list[str]) -> None:
-    """Keeps a size within 512x768 or 768x512: of two long sides the width gives way."""
+    """Reduces a size to fit into 512x768 or 768x512: the shorter side becomes 512, of equal sides the width."""
     if min(body.width, body.height) > SHORT:
         side = "width" if body.width <= body.height else "height"
         warnings.append(f"{side} {getattr(body, side)} is out of range: {SHORT} was taken")
