@@ -115,7 +115,7 @@ FILES: dict[str, Callable[[Path], None]] = {
 
 
 def make(root: Path = OFFLINE) -> Path:
-    """Makes the missing files below `root`. Each is written under a temporary name first, so that none is incomplete."""
+    """Makes the missing files below `root`. Each gets its name when it is complete. Returns `root`."""
     for name, write in FILES.items():
         path = root / name
         if path.exists():
