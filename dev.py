@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Consistent Face, from a fresh checkout: python dev.py demo | test | serve | models | doctor | bench.
+"""Sets up and runs Consistent Face from a checkout: python dev.py demo | test | serve | models | doctor | bench.
 
-Needs nothing but Python 3.11 or newer. The first run makes .venv with torch, ComfyUI and all that the command needs;
-later runs start in seconds.
+Needs only Python 3.11 or newer. The first run installs torch, ComfyUI and the packages of the command into .venv and
+.host; later runs start in seconds.
 """
 
-from __future__ import annotations  # so that an older Python reaches the sentence that tells it so
+from __future__ import annotations  # so that an older Python reaches the check of its version
 
 import argparse
 import hashlib
@@ -23,16 +23,16 @@ ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 LOG = ROOT / ".venv" / "setup.log"
-# The three that must fit together; torchvision and torchaudio go in without their own idea of torch.
+# These three must fit together; torchvision and torchaudio are installed without their dependencies.
 TORCH = ["torch==2.13.0"]
 TORCH_COMPANIONS = ["torchvision==0.28.0", "torchaudio==2.11.0"]
-INPUTS = ["dev.py", "pyproject.toml", "requirements.txt", "tools/host.py"]  # a change in these sets up again
+INPUTS = ["dev.py", "pyproject.toml", "requirements.txt", "tools/host.py"]  # a change in these files repeats the set-up
 GROUPS = {
     "test": ["tools", "service", "bench", "people", "test"],
     "bench": ["tools", "service", "bench"],
     "demo": ["tools", "service"],
     "serve": ["tools", "service"],
-}  # dependency groups of pyproject.toml; every other command needs `tools` alone
+}  # dependency groups of pyproject.toml; every other command needs only `tools`
 
 
 class SetupError(Exception):
@@ -40,7 +40,7 @@ class SetupError(Exception):
 
 
 def run_logged(title: str, command: Sequence[str | Path], cure: str) -> None:
-    """Runs a step of the set-up into the log, with one line of progress; raises SetupError with its cure."""
+    """Runs a step of the set-up: its output goes into the log, its progress on one line. Raises SetupError."""
     started = time.monotonic()
     line = "\r" if sys.stdout.isatty() else "\n"
     with LOG.open("ab") as log:
@@ -74,7 +74,7 @@ def make_venv() -> None:
     if PYTHON.exists() and subprocess.run([PYTHON, "-m", "pip", "--version"], capture_output=True).returncode == 0:
         return
     try:
-        venv.create(VENV, clear=True, with_pip=True)  # half made, it would stay without pip
+        venv.create(VENV, clear=True, with_pip=True)  # an incomplete one would stay without pip
     except subprocess.CalledProcessError as error:
         raise SetupError(
             f"Python's venv module cannot make {VENV} ({error}): install it, on Debian with 'apt install python3-venv'."
@@ -82,35 +82,35 @@ def make_venv() -> None:
 
 
 def install(groups: Sequence[str]) -> None:
-    """All that the pack, its ComfyUI and the named dependency groups need."""
+    """Installs what the pack, its ComfyUI and the dependency groups need. Raises SetupError."""
     network = "check the connection, then run the same command again; what was downloaded is kept."
     run_logged("Updating pip", pip("-U", "pip>=25.1"), network)
     run_logged("Installing torch", pip(*TORCH), network)
     run_logged("Installing torchvision and torchaudio", pip("--no-deps", *TORCH_COMPANIONS), network)
-    said = "the last lines above say why; what was downloaded is kept for the next try."
-    run_logged("Making ComfyUI ready", [PYTHON, "-m", "tools.host"], said)
+    said = "the last lines above have the reason; what was downloaded is kept for the next try."
+    run_logged("Preparing ComfyUI", [PYTHON, "-m", "tools.host"], said)
     constraints = VENV / "constraints.txt"
     constraints.write_text("\n".join(TORCH + TORCH_COMPANIONS))
-    # The GPU build of onnxruntime is large, and of use only beside an NVIDIA GPU.
+    # The GPU build of onnxruntime is large and useful only with an NVIDIA GPU.
     wanted = [line for line in (ROOT / "requirements.txt").read_text().splitlines() if "onnxruntime-gpu" not in line]
     pack = VENV / "requirements.txt"
     pack.write_text("\n".join(wanted))
     chosen = [part for group in groups for part in ("--group", group)]
     requirements = ["-c", constraints, "-r", ROOT / ".host" / "requirements.txt", "-r", pack, *chosen]
     run_logged("Installing ComfyUI's and our own packages", pip(*requirements), network)
-    run_logged("Compiling what rembg compiles once", [PYTHON, "-c", "import rembg"], network)
+    run_logged("Compiling rembg's functions (once)", [PYTHON, "-c", "import rembg"], network)
     if subprocess.run([PYTHON, "-c", "import cv2"], capture_output=True).returncode != 0:
         uninstall = [PYTHON, "-m", "pip", "uninstall", "-y", "opencv-python", "opencv-python-headless"]
-        run_logged("Removing the build of OpenCV that needs a screen's libraries", uninstall, network)
-        run_logged("Installing the one that needs none", pip("--no-deps", "opencv-python-headless"), network)
+        run_logged("Removing the OpenCV build that needs display libraries", uninstall, network)
+        run_logged("Installing opencv-python-headless", pip("--no-deps", "opencv-python-headless"), network)
     if has_nvidia():
         uninstall = [PYTHON, "-m", "pip", "uninstall", "-y", "onnxruntime", "onnxruntime-gpu"]
-        run_logged("Removing the CPU build of onnxruntime, which hides CUDA", uninstall, network)
+        run_logged("Removing the CPU build of onnxruntime, which disables CUDA", uninstall, network)
         run_logged("Installing onnxruntime-gpu", pip("--no-deps", "onnxruntime-gpu"), network)
 
 
 def set_up(command: str) -> None:
-    """Makes .venv and the host ready for a command, or returns at once when they are."""
+    """Prepares .venv and the host for a command; returns at once if they are ready. Raises SetupError."""
     groups = GROUPS.get(command, ["tools"])
     digest = hashlib.sha256("".join((ROOT / name).read_text() for name in INPUTS).encode())
     digest.update(f"{os.environ.get('COMFYUI_PATH', '')} {ROOT}".encode())  # a folder that was moved or copied
@@ -137,12 +137,12 @@ def run_tool(name: str, *arguments: str) -> int:
     while True:
         try:
             return process.wait()
-        except KeyboardInterrupt:  # Ctrl-C reached the tool too, which has more to end than we
+        except KeyboardInterrupt:  # the tool gets the Ctrl-C too: it stops its processes first
             continue
 
 
 def test(arguments: Sequence[str]) -> int:
-    """The landing suite, or the named tests; --long adds the campaigns."""
+    """Runs the linters and all tests, or only the named tests; --long adds the long tests."""
     if (code := run_tool("chromium")) != 0:
         return code
     if not [argument for argument in arguments if not argument.startswith("-")]:
@@ -160,11 +160,11 @@ def main() -> int:
         return 1
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = {
-        "demo": "run the documented requests with a bundled photo, and show the pictures",
-        "test": "run the tests ([PATH ...], --long for the campaigns)",
-        "serve": "start ComfyUI with the pack, for use",
-        "models": "fetch real model files (--list, --set sd15|sdxl|faces)",
-        "doctor": "say what is missing or wrong, each with its cure",
+        "demo": "send the documented requests with a bundled photo, and show the pictures",
+        "test": "run the tests ([PATH ...]; --long adds the long ones)",
+        "serve": "start ComfyUI with the pack, and the web service in front of it",
+        "models": "download the real model files (--list, --set sd15|sdxl|faces)",
+        "doctor": "report what is missing or wrong, each with its cure",
         "bench": "run benchmarks/NAME.py (NAME, --quick)",
     }
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""What the Comfy Registry would publish: the node pack whole, and nothing else."""
+"""The archive for the Comfy Registry contains the whole node pack and nothing else."""
 
 import subprocess
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A line of code knows its room by what it imports (DESIGN: Rooms)."""
+"""Each folder imports only what its room allows (DESIGN: Rooms)."""
 
 import ast
 import sys

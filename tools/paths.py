@@ -29,5 +29,5 @@ MODELS = COMFYUI / "models" if EXISTING_COMFYUI else CACHE / "models"  # the rea
 
 
 def model_roots() -> list[Path]:
-    """Folders in ComfyUI's layout where model files are looked for, the real ones first."""
+    """The folders with model files in ComfyUI's layout, the real models first."""
     return [MODELS, BASE / "models", OFFLINE]

@@ -1,6 +1,6 @@
 """Writes the small trained model as files that ComfyUI loads, if its weights are checked out.
 
-What does not need training is made here, as for the offline set: CLIP-L's random values, which training knew too.
+Parts without training are generated, as for the offline set: CLIP-L has the random values that the training used.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ def present(folder: Path = WEIGHTS) -> bool:
 
 
 def make(root: Path = OFFLINE, folder: Path = WEIGHTS) -> dict[str, str]:
-    """Writes the checkpoint and the adapter below `root`, unless they are there; their names by parameter.
+    """Writes the checkpoint and the adapter below `root` if they are missing; returns their names by parameter.
 
     Raises FileNotFoundError when some of the weights are missing.
     """

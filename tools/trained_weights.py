@@ -26,7 +26,7 @@ def under(prefix: str, state: Mapping[str, Tensor]) -> State:
 
 
 def reduced(state: Mapping[str, Tensor]) -> State:
-    """What is stored: the autoencoder in fp16, since its pictures show every error; other matrices in fp8."""
+    """Reduces values for storage: the autoencoder to fp16, since errors show in its pictures; other matrices to fp8."""
     stored: State = {}
     for name, value in state.items():
         value = value.detach().float().cpu()
@@ -40,13 +40,13 @@ def reduced(state: Mapping[str, Tensor]) -> State:
 
 
 def restored(stored: Mapping[str, Tensor]) -> State:
-    """The values again, in single precision."""
+    """Restores reduced values in single precision."""
     whole = {name: value for name, value in stored.items() if not name.endswith(SCALE) or name.startswith(VAE)}
     return {name: x.float() * stored.get(name + SCALE, torch.ones(())) for name, x in whole.items()}
 
 
 def write(state: Mapping[str, Tensor], folder: Path, about: Mapping[str, str]) -> list[Path]:
-    """Shards no larger than SHARD_BYTES; `about` becomes their metadata. Older shards are removed."""
+    """Writes shards of at most SHARD_BYTES with the metadata `about`; deletes older shards. Returns their paths."""
     groups: list[State] = [{}]
     size = 0
     for name, value in reduced(state).items():
@@ -69,7 +69,7 @@ def shards(folder: Path = WEIGHTS) -> list[Path]:
 
 
 def read(folder: Path = WEIGHTS) -> State:
-    """All shards' values in single precision; raises FileNotFoundError unless they are all there."""
+    """Reads the values of all shards in single precision. Raises FileNotFoundError if a shard is missing."""
     paths = shards(folder)
     wanted = int(paths[0].stem.rpartition("-")[2]) if paths else 1
     if len(paths) != wanted:

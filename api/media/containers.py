@@ -14,9 +14,7 @@ MOST_SCANS = 50
 # Pillow reads the whole EXIF block for the orientation, and each of its up to 65,535 entries may claim the whole block.
 # Cameras write at most 64 kB, the size of a JPEG segment.
 MOST_EXIF = 256 * 1024
-MARKER = re.compile(
-    rb"\xff[^\x00\xd0-\xd7\xff]"
-)  # zeros and restarts are part of a scan; 0xff may fill before a marker
+MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # zeros and restarts are part of a scan; 0xff is filling
 NO_LENGTH = range(0x01, 0xC0)  # markers without a length
 FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 SOI, EOI, SOS, APP1 = 0xD8, 0xD9, 0xDA, 0xE1

@@ -17,11 +17,7 @@ from .metadata import strip
 from .sources import Source, decode
 
 FORMATS = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp"}
-PLUGINS = (
-    JpegImagePlugin,
-    PngImagePlugin,
-    WebPImagePlugin,
-)  # imported here, otherwise Pillow imports all of its plugins
+PLUGINS = (JpegImagePlugin, PngImagePlugin, WebPImagePlugin)  # otherwise Pillow imports all of its plugins
 MIN_SIDE, MAX_SIDE = 16, 16_384  # as in Load Photo (core/image.py); a test compares them
 LARGEST_PHOTO = 100_000_000  # bytes; ComfyUI's default limit of uploads
 ORIENTATION = 0x0112

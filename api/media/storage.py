@@ -151,9 +151,7 @@ class Bucket:
                     raise NotFoundError(f"There is no picture {name} (any more).")
                 if answer.status >= 300 and not (answer.status == 404 and method == "DELETE"):
                     raise StorageError(f"The bucket answered HTTP {answer.status} to {method} {name}.")
-                return (
-                    await read_at_most(answer, LARGEST) if method == "GET" else b""
-                )  # a client's bucket may answer with any size
+                return await read_at_most(answer, LARGEST) if method == "GET" else b""  # the size is up to the bucket
         except TooLongError as error:
             raise StorageError(f"The bucket gave more than {LARGEST} bytes for {name}.") from error
         except (*NETWORK, ValueError) as error:

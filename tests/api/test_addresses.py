@@ -1,4 +1,4 @@
-"""Where the service does not connect to, and what it takes from where it does."""
+"""Guarded connections: which addresses are refused, and what is accepted from public ones."""
 
 import asyncio
 import base64

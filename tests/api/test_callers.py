@@ -1,4 +1,4 @@
-"""Whose request it is: who forges a header is counted as what it is, and who stands behind a proxy as itself."""
+"""The counted address of a caller: forged headers are ignored, and trusted proxies are followed."""
 
 import ipaddress
 

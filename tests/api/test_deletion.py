@@ -1,4 +1,4 @@
-"""Nothing of a face stays: the bytes of photo and results are searched for everywhere."""
+"""Deletion: searches all folders for the bytes of photo and results after a job."""
 
 import base64
 import io

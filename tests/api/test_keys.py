@@ -1,4 +1,4 @@
-"""Keys: where they may stand, what they may do, what they cost, and that they see their own jobs alone."""
+"""Keys: where they are accepted, their scopes and credits, and that each sees only its own jobs."""
 
 import hashlib
 import sqlite3

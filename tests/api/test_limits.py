@@ -1,4 +1,4 @@
-"""Slow and many: what one address does is felt by no other. Loopback has many addresses, which stand for callers."""
+"""Slow and numerous requests of one address do not delay others. Loopback addresses stand for callers."""
 
 import contextlib
 import json

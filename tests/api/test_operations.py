@@ -1,4 +1,4 @@
-"""What an operator sees: health, metrics, logs, documents, CORS, and a service without keys that stays at home."""
+"""The operator's routes: health, metrics, logs, documents, CORS, and a service without keys."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""What the service gives ComfyUI to run: no more than its result is made of."""
+"""The graph that the service queues contains only the nodes that the result needs."""
 
 import pytest
 

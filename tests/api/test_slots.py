@@ -1,4 +1,4 @@
-"""Places and rates: who asks for many waits for itself, and memory does not grow with the number of addresses."""
+"""Slots and rates: many requests of one caller wait for each other, and memory stays bounded."""
 
 import asyncio
 

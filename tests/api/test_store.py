@@ -1,4 +1,4 @@
-"""Compare-and-set: of two who end a job one wins, and everything that hangs on the end happens once."""
+"""Compare-and-set: only one of two writers ends a job, and every consequence of the end happens once."""
 
 import time
 import uuid

@@ -1,4 +1,4 @@
-"""URLs of callers: what no later reader could make sense of is refused where it is taken, with the field's name."""
+"""URLs of callers: malformed ones are refused on arrival, with the field's name."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Whom of a picture to use, and what is said when there is nobody."""
+"""Selection of faces in a picture, and the errors when there are none."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What makes a face tell more of a person."""
+"""The quality score of a face."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""The judges of `bench likeness`: what they say of photos, and what the figures make of that."""
+"""The judges of `bench likeness`: their similarities for photos, and the figures computed from them."""
 
 from pathlib import Path
 

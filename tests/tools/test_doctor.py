@@ -1,4 +1,4 @@
-"""The doctor finds each illness from facts given to it, and names its cure."""
+"""The doctor finds each fault from given facts and names its cure."""
 
 import hashlib
 import subprocess

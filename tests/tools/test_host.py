@@ -1,4 +1,4 @@
-"""The host's links, and where a server that was started is looked for."""
+"""The host's links, and the URLs of a started server."""
 
 from pathlib import Path
 

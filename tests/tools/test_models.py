@@ -1,4 +1,4 @@
-"""The fetcher against a server on this machine that speaks as the Hub does, and as any other does."""
+"""The model download against a local server that behaves like the Hub, and like any other server."""
 
 import hashlib
 import http.server

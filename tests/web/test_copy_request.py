@@ -1,4 +1,4 @@
-"""Copy as API request: what the menu puts on the clipboard is what the service answers."""
+"""Copy as API request: the service accepts the request that the menu copies."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""What ComfyUI runs again when a setting changes, and an identity that travels as a file, on real servers."""
+"""Which nodes ComfyUI runs again after a change, and identities saved as files, on real servers."""
 
 import copy
 import io
