@@ -147,7 +147,7 @@ class Service:
             access = BucketAccess(**json.loads(self.seal.open(bucket)))
         except (ValueError, TypeError) as error:
             raise UnusableBucketError(
-                "The access data of this job's bucket cannot be read: send update_s3 again."
+                "The bucket of this job cannot be opened, because its access data cannot be read: send update_s3 again."
             ) from error
         opened = Bucket(access, self.to_buckets)
         opened.check()
