@@ -1,4 +1,4 @@
-"""What training exports is, to ComfyUI's and our own loaders, the network that was trained."""
+"""Exports a trained network and loads it again, by ComfyUI's loaders and ours: it is the same network."""
 
 import sys
 from collections.abc import Iterator
